@@ -6,8 +6,11 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel
 
+from onex.effects.context import EffectContext
 from onex.kernel.action import WorkflowKey
+from onex.kernel.errors import EffectFailed, EffectUnknown
 from onex.kernel.intent import ModelIntent
+from onex.ports import Blobs, Executor, Result
 
 _NAMES = UUID("0b1c2d3e-0000-4000-8000-000000000001")
 
@@ -28,6 +31,24 @@ class HandClock:
         self.now_s += seconds
 
 
+class KeptBlobs:
+    """Blobs of a store, as far as an effect sees it."""
+
+    def __init__(self) -> None:
+        self.data: dict[bytes, bytes] = {}
+
+    async def read(self, digest: bytes) -> bytes:
+        return self.data[digest]
+
+    def take(self, result: Result) -> Result:
+        self.data.update({one.digest: one.data for one in result.blobs})
+        return result
+
+
+def context(clock: HandClock | None = None, blobs: Blobs | None = None) -> EffectContext:
+    return EffectContext(blobs or KeptBlobs(), clock or HandClock())
+
+
 def intent(name: str, payload: BaseModel, key: str = "one", kind: str = "database_write") -> ModelIntent[BaseModel]:
     """An intent of this name; ``key`` is its idempotency key."""
     return ModelIntent[BaseModel](
@@ -41,3 +62,12 @@ def intent(name: str, payload: BaseModel, key: str = "one", kind: str = "databas
         workflow_key=WorkflowKey("orders", "4711"),
         version=3,
     )
+
+
+async def told_by(executor: Executor, given: ModelIntent[BaseModel]) -> EffectFailed | EffectUnknown:
+    """What the call is refused with."""
+    try:
+        result = await executor.execute(given)
+    except (EffectFailed, EffectUnknown) as error:
+        return error
+    raise AssertionError(f"it succeeded: {result}")

@@ -17,7 +17,7 @@ from onex.kernel.action import Blob, Payload
 from onex.kernel.errors import EffectFailed
 from onex.nodes.io import NewBlobs
 from onex.ports import Result
-from tests.effects.calls import HandClock, intent
+from tests.effects.calls import HandClock, KeptBlobs, context, intent
 
 
 class Invoice(Payload):
@@ -70,30 +70,10 @@ CALLS: Mapping[str, tuple[dict[str, Any], type[BaseModel] | None]] = {
 }
 
 
-class Kept:
-    """Blobs of a store."""
-
-    def __init__(self) -> None:
-        self.data: dict[bytes, bytes] = {}
-
-    async def read(self, digest: bytes) -> bytes:
-        return self.data[digest]
-
-    def take(self, result: Result) -> Result:
-        self.data.update({one.digest: one.data for one in result.blobs})
-        return result
-
-
-def files(root: Path, blobs: Kept | None = None, clock: HandClock | None = None, **more: Any) -> FilesEffect:
+def files(root: Path, blobs: KeptBlobs | None = None, clock: HandClock | None = None, **more: Any) -> FilesEffect:
     target = ModelFilesTarget.model_validate({"root": str(root), **more})
     calls = {name: ModelFilesCall.model_validate(call) for name, (call, _) in CALLS.items()}
-
-    async def its_root() -> str:
-        return str(root)
-
-    return FilesEffect(
-        "folder", target, calls, its_root, lambda one: CALLS[one.name][1], blobs or Kept(), clock or HandClock(), threads=2
-    )
+    return FilesEffect("folder", target, calls, lambda one: CALLS[one.name][1], context(clock, blobs), threads=2)
 
 
 def every(root: Path) -> dict[str, bytes]:
@@ -150,7 +130,7 @@ def test_what_is_not_there_and_what_must_not_be_replaced_is_told(tmp_path: Path)
 
 def test_large_content_goes_in_and_out_as_a_blob(tmp_path: Path) -> None:
     async def body() -> None:
-        blobs, made, data = Kept(), NewBlobs(), bytes(range(256)) * 8192
+        blobs, made, data = KeptBlobs(), NewBlobs(), bytes(range(256)) * 8192
         pages = made.blob(data)
         blobs.take(Result(None, made.made))
         effect = files(tmp_path, blobs)

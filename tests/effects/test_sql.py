@@ -20,7 +20,7 @@ from onex.effects.sql import SqlEffect
 from onex.effects.sql_database import make_dedup_table
 from onex.kernel.action import Payload
 from onex.kernel.errors import EffectFailed
-from tests.effects.calls import HandClock, intent
+from tests.effects.calls import HandClock, context, intent
 from tests.servers.postgres_server import PostgresServer
 
 
@@ -66,8 +66,15 @@ TABLES = """
 create table entries (id {text} primary key, cents bigint not null check (cents >= 0), price {numeric}, at {time},
                       tag {uuid}, lines {json}, paid {bool});
 """
-SQLITE = dict(text="text", numeric="text", time="text", uuid="text", json="text", bool="integer")
-POSTGRES = dict(text="text", numeric="numeric", time="timestamptz", uuid="uuid", json="jsonb", bool="boolean")
+SQLITE = {"text": "text", "numeric": "text", "time": "text", "uuid": "text", "json": "text", "bool": "integer"}
+POSTGRES = {
+    "text": "text",
+    "numeric": "numeric",
+    "time": "timestamptz",
+    "uuid": "uuid",
+    "json": "jsonb",
+    "bool": "boolean",
+}
 COLUMNS = ("id", "cents", "price", "at", "tag", "lines", "paid")
 CALLS: Mapping[str, tuple[dict[str, Any], type[BaseModel] | None]] = {
     "insert": ({"operation": "insert", "table": "entries"}, None),
@@ -103,11 +110,7 @@ class Place:
         tables = {"entries": {"columns": COLUMNS, "key": ("id",)}, "absent": {"columns": COLUMNS, "key": ("id",)}}
         target = ModelSqlTarget.model_validate({"url": self.url, "tables": tables, **more})
         calls = {name: ModelSqlCall.model_validate(call) for name, (call, _) in CALLS.items()}
-
-        async def url() -> str:
-            return self.url
-
-        return SqlEffect("ledger", target, calls, url, lambda one: CALLS[one.name][1], clock or HandClock())
+        return SqlEffect("ledger", target, calls, lambda one: CALLS[one.name][1], context(clock))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -265,7 +268,11 @@ def test_an_answer_is_kept_as_long_as_the_contract_says(place: Place) -> None:
 
 def test_a_database_that_is_not_there_is_told_as_surely_not_done(place: Place, tmp_path: Path) -> None:
     async def body() -> None:
-        url = "postgres://nobody:canary-secret@127.0.0.1:1/none" if "postgres" in place.url else f"sqlite:///{tmp_path}/none.db"
+        url = (
+            "postgres://nobody:canary-secret@127.0.0.1:1/none"
+            if "postgres" in place.url
+            else f"sqlite:///{tmp_path}/none.db"
+        )
         effect = Place(url, place.rows).effect()
         told = await refusal(effect, "insert", ENTRY)
         assert (told.reason, told.retry) == ("unreachable", True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -17,12 +18,15 @@ from onex.effects.sql_database import make_dedup_table
 from onex.kernel.action import Payload
 from onex.kernel.errors import EffectFailed, EffectUnknown
 from tests.chaos.proxy import Proxy
-from tests.effects.calls import HandClock, intent
+from tests.effects.calls import context, intent, told_by
 from tests.servers.postgres_server import PostgresServer
 
 DATABASE = "effects_faults"
 BEFORE = "create trigger slow before insert on entries for each row execute function slowly()"
-AT_COMMIT = "create constraint trigger slow after insert on entries deferrable initially deferred for each row execute function slowly()"
+AT_COMMIT = (
+    "create constraint trigger slow after insert on entries deferrable initially deferred "
+    "for each row execute function slowly()"
+)
 TABLES = f"""
 create table entries (id text primary key, cents bigint not null);
 {make_dedup_table("done_once")};
@@ -70,16 +74,13 @@ class Server:
                 return int(found[0][0])
             await asyncio.sleep(0.005)
 
-    def effect(self, url: str = "", **more: Any) -> SqlEffect:
+    def effect(self, url: str | dict[str, str] = "", **more: Any) -> SqlEffect:
         table = {"columns": ("id", "cents"), "key": ("id",)}
-        url = url or self.url()
-        target = ModelSqlTarget.model_validate({"url": url, "tables": {"entries": table, "log": table}, **more})
+        target = ModelSqlTarget.model_validate(
+            {"url": url or self.url(), "tables": {"entries": table, "log": table}, **more}
+        )
         calls = {name: ModelSqlCall.model_validate(call) for name, call in CALLS.items()}
-
-        async def its_url() -> str:
-            return url
-
-        return SqlEffect("ledger", target, calls, its_url, lambda _: None, HandClock())
+        return SqlEffect("ledger", target, calls, lambda _: None, context())
 
 
 @pytest.fixture
@@ -109,14 +110,13 @@ def test_a_connection_that_ends_before_commit_is_surely_not_done_with_a_dedup_ta
 ) -> None:
     async def body() -> None:
         await server.run(BEFORE)
-        for more, told in (({"dedup_table": "done_once"}, EffectFailed), ({}, EffectUnknown)):
+        told: type[EffectFailed | EffectUnknown]
+        for told, more in ((EffectFailed, {"dedup_table": "done_once"}), (EffectUnknown, {})):
             effect = server.effect(**more)
-            calling = asyncio.ensure_future(effect.execute(intent("insert", ENTRY)))
+            calling = asyncio.ensure_future(told_by(effect, intent("insert", ENTRY)))
             await server.run(f"select pg_terminate_backend({await server.until_it_sleeps()})")
-            with pytest.raises(told) as raised:
-                await calling
-            assert raised.value.reason == "connection_lost"
-            assert raised.value.retry
+            error = await calling
+            assert (type(error), error.reason, error.retry) == (told, "connection_lost", True)
             assert await server.run("select id from entries") == []
             await effect.execute(intent("insert", ENTRY))  # the next try connects anew
             assert await server.run("delete from entries returning id") == [("a",)]
@@ -184,19 +184,14 @@ def test_the_role_of_an_effect_reads_and_writes_no_table_of_the_engine(server: S
     asyncio.run(body())
 
 
-def test_an_address_that_changes_is_used_from_the_next_call_on(server: Server) -> None:
+def test_an_address_that_changes_is_used_from_the_next_call_on(server: Server, tmp_path: Path) -> None:
     async def body() -> None:
-        urls = [server.url("nobody_here"), server.url()]
-
-        async def url() -> str:
-            return urls[0]
-
-        effect = server.effect()
-        effect._url = url
+        (tmp_path / "url").write_text(server.url("nobody_here"))
+        effect = server.effect({"file": str(tmp_path / "url")})
         with pytest.raises(EffectFailed) as raised:
             await effect.execute(intent("insert", ENTRY))
         assert (raised.value.reason, raised.value.retry) == ("not_allowed", False)
-        urls.pop(0)
+        (tmp_path / "url").write_text(server.url())
         await effect.execute(intent("insert", ENTRY))
         await effect.close()
 

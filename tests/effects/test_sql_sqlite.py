@@ -82,7 +82,12 @@ def test_a_call_that_is_given_up_stops_and_leaves_the_thread_free(path: Path) ->
         connection = database._connection
         assert connection is not None
         loop = asyncio.get_running_loop()
-        connection.set_progress_handler(lambda: loop.call_soon_threadsafe(begun.set) and None, 1000)
+
+        def runs() -> int:
+            loop.call_soon_threadsafe(begun.set)
+            return 0
+
+        connection.set_progress_handler(runs, 1000)
         long = asyncio.ensure_future(database.read(COUNT, [], 1))
         await begun.wait()
         long.cancel()

@@ -1,58 +1,67 @@
 """FilesEffect: serves a target that is a folder (``files``). Each call runs in a thread, since a disk may take its time.
 
-A path is made of the contract's template and the payload's fields; a field gives one name of it, and so cannot hold a slash, unless
-the template is that field alone. The content of a write is text, bytes or a ``Blob``. The answer is made of what its class asks for:
-``path``, ``size``, ``digest`` (BLAKE3), ``changed``, ``entries`` of a list, and ``content`` of a read: as text, or as a ``Blob`` where
-the class says so, and then of any size that the target allows.
+A path is made of the contract's template and the payload's fields. A field gives one name of it, so it cannot hold a slash, unless
+the template is that field alone. The content of a write is text, bytes or a ``Blob``. The answer is made of what its class asks
+for: ``path``, ``size``, ``digest`` (BLAKE3), ``changed``, ``entries`` of a list, and ``content`` of a read. That is text, or a
+``Blob`` where the class says so, and then of any size that the target allows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar, get_args
 
 from pydantic import BaseModel, JsonValue
 
 from ..contracts.model.target_files import EnumFileOperation, ModelFilesCall, ModelFilesTarget
-from ..contracts.model.template import FieldMissing, filled, pieces
+from ..contracts.model.template import FieldMissing, filled, pieces, shown
 from ..kernel.action import NOTHING, Blob, Nothing
 from ..kernel.errors import EffectFailed
 from ..kernel.intent import ModelIntent
 from ..nodes.given import ResultModel, success_payload
 from ..nodes.io import NewBlobs, check_blob
-from ..ports import Blobs, Clock, Result
+from ..ports import Result
+from .context import EffectContext
 from .folder_files import FileInfo, FolderFiles
 from .rooted_path import path_refused
 
 R = TypeVar("R")
 TEXT_BYTES: Final = 200_000
-_PASSING: Final = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EINTR, errno.EIO, errno.ENOMEM}
+_PASSING: Final = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EAGAIN,
+    errno.EINTR,
+    errno.EIO,
+    errno.ENOMEM,
+}
 _READS: Final = (EnumFileOperation.READ, EnumFileOperation.LIST)
 
 
 class FilesEffect:
-    """An ``Executor``. ``root`` gives the folder at each call; ``threads`` is how many calls run at once."""
+    """An ``Executor``. ``threads`` is how many calls run at once."""
 
     def __init__(
         self,
         name: str,
         target: ModelFilesTarget,
         calls: Mapping[str, ModelFilesCall],
-        root: Callable[[], Awaitable[str]],
         result_model: ResultModel,
-        blobs: Blobs,
-        clock: Clock,
+        context: EffectContext,
         *,
         threads: int = 10,
     ) -> None:
         """``calls[intent name]``."""
         self.name, self.target, self.calls = name, target, calls
-        self._root, self._result_model, self._blobs, self._clock = root, result_model, blobs, clock
+        self._result_model, self._context = result_model, context
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="onex-files")
         self._folders: dict[str, FolderFiles] = {}
+        context.closes(self.close)
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         """Raises EffectFailed, EffectUnknown."""
@@ -60,12 +69,24 @@ class FilesEffect:
         if self.target.read_only and call.operation not in _READS:
             raise EffectFailed(f"target {self.name!r} is read_only; nothing was done", code="read_only")
         path, to = path_of(call.path, fields), "" if call.to is None else path_of(call.to, fields)
-        files = self._files(await self._root())
+        root = await self._context.settings.text(self.target.root, what=f"root of {self.name!r}")
+        files = self._files(root)
+        with self._context.audit.call(intent, f"{call.operation.value} {shown(call.path)}"):
+            return await self._done(intent, call, model, files, path, to)
+
+    async def _done(
+        self,
+        intent: ModelIntent[BaseModel],
+        call: ModelFilesCall,
+        model: type[BaseModel] | None,
+        files: FolderFiles,
+        path: str,
+        to: str,
+    ) -> Result:
         match call.operation:
             case EnumFileOperation.WRITE:
                 data = await self._data(intent, call)
                 info = await self._in_thread(lambda: files.write(path, data, replace=call.replace), path)
-                return self._answered(model, info._asdict())
             case EnumFileOperation.READ:
                 return self._read(model, path, await self._in_thread(lambda: files.read(path), path))
             case EnumFileOperation.COPY:
@@ -94,7 +115,7 @@ class FilesEffect:
     async def _data(self, intent: ModelIntent[BaseModel], call: ModelFilesCall) -> bytes:
         value = getattr(intent.payload, call.content or "", None)
         if isinstance(value, Blob):
-            return check_blob(value, await self._blobs.read(bytes.fromhex(value.digest)))
+            return check_blob(value, await self._context.blobs.read(bytes.fromhex(value.digest)))
         if isinstance(value, str):
             return value.encode()
         if isinstance(value, bytes):
@@ -116,12 +137,15 @@ class FilesEffect:
             return self._answered(model, {**info, "content": its}, made)
         if len(data) > TEXT_BYTES:
             raise EffectFailed(
-                f"{path!a} has {len(data):,} bytes; over {TEXT_BYTES:,} the answer's content must be a Blob", code="file_too_large"
+                f"{path!a} has {len(data):,} bytes; over {TEXT_BYTES:,} the answer's content must be a Blob",
+                code="file_too_large",
             )
         try:
             return self._answered(model, {**info, "content": data.decode()})
         except UnicodeDecodeError as error:
-            raise EffectFailed(f"{path!a} is no UTF-8 text; the answer's content must be a Blob", code="not_text") from error
+            raise EffectFailed(
+                f"{path!a} is no UTF-8 text; the answer's content must be a Blob", code="not_text"
+            ) from error
 
     def _answered(
         self, model: type[BaseModel] | None, found: Mapping[str, object], made: NewBlobs | None = None
@@ -135,7 +159,7 @@ class FilesEffect:
         found = self._folders.get(root)
         if found is None:
             found = FolderFiles(
-                root, self._clock, max_bytes=self.target.max_bytes, max_file_bytes=self.target.max_file_bytes
+                root, self._context.clock, max_bytes=self.target.max_bytes, max_file_bytes=self.target.max_file_bytes
             )
             self._folders[root] = found
         return found

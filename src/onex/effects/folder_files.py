@@ -269,4 +269,6 @@ def _bring_to_disk(*folders: int) -> None:
         for folder in folders:
             os.fsync(folder)
     except OSError as error:
-        raise EffectUnknown(f"the folder was changed, and is not on the disk: {error.strerror}", code="not_on_disk") from error
+        raise EffectUnknown(
+            f"the folder was changed, and is not on the disk: {error.strerror}", code="not_on_disk"
+        ) from error

@@ -16,10 +16,11 @@ changes nothing, so whatever goes wrong with it is ``failed``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel
 
@@ -27,11 +28,13 @@ from ..contracts.model.target_sql import EnumSqlOperation, ModelSqlCall, ModelSq
 from ..engine.attempt import wrong_result
 from ..engine.encode import encode_payload
 from ..kernel.action import NOTHING, Nothing
+from ..kernel.dedup_name import dedup_name
 from ..kernel.errors import EffectFailed, OnexError
 from ..kernel.intent import ModelIntent
 from ..nodes.given import ResultModel, success_payload
-from ..ports import Clock, Result
+from ..ports import Result
 from .bounded_cache import BoundedCache
+from .context import EffectContext
 from .sql_database import OnceOnly, Rows, SqlDatabase, refused
 from .sql_sqlite import SCHEME, SqliteDatabase
 from .sql_statement import ROWS_AT_MOST, SqlStatement, answer_fields, statement, values_of
@@ -40,24 +43,24 @@ _CACHED_BYTES = 16 << 20
 
 
 class SqlEffect:
-    """An ``Executor``. ``url`` gives the address at each call: where it has changed, the old connections are closed."""
+    """An ``Executor``. The address is read at each call: where it has changed, the old connections are closed."""
 
     def __init__(
         self,
         name: str,
         target: ModelSqlTarget,
         calls: Mapping[str, ModelSqlCall],
-        url: Callable[[], Awaitable[str]],
         result_model: ResultModel,
-        clock: Clock,
+        context: EffectContext,
     ) -> None:
         """``calls[intent name]``."""
         self.name, self.target, self.calls = name, target, calls
-        self._url, self._result_model = url, result_model
+        self._result_model, self._context = result_model, context
         self._statements: dict[str, SqlStatement] = {}
         self._databases: dict[str, SqlDatabase] = {}
-        self._cached = BoundedCache(clock, max_bytes=_CACHED_BYTES)
+        self._cached = BoundedCache(context.clock, max_bytes=_CACHED_BYTES)
         self._closing: set[asyncio.Task[None]] = set()
+        context.closes(self.close)
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         """Raises EffectFailed, EffectUnknown."""
@@ -65,13 +68,15 @@ class SqlEffect:
         one = self._statements.get(intent.name)
         if one is None:
             one = self._statements[intent.name] = statement(self.target, call, type(intent.payload), model)
-        database = self._database(await self._url())
+        url = await self._context.settings.text(self.target.url, what=f"url of {self.name!r}")
+        database = self._database(url)
         if one.reads:
             return await self._read(database, one, call, intent, model)
-        if self.target.dedup_table is None:
-            done = await database.write(one.sql, values_of(intent.payload, one.fields))
-            return Result(self._answer(one, model, done))
-        return await self._once(database, self.target.dedup_table, one, intent, model)
+        with self._context.audit.call(intent, f"{one.operation.value} {database.shown} {one.table}"):
+            if self.target.dedup_table is None:
+                done = await database.write(one.sql, values_of(intent.payload, one.fields))
+                return Result(self._answer(one, model, done))
+            return await self._once(database, self.target.dedup_table, one, intent, model)
 
     async def _once(
         self,
@@ -85,8 +90,8 @@ class SqlEffect:
             answer = self._answer(one, model, done)
             return "{}" if answer is None else encode_payload(answer).decode()
 
-        body = blake2b(f"{intent.name}\n".encode() + encode_payload(intent.payload), digest_size=16).hexdigest()
-        once = OnceOnly(table, intent.idempotency_key, body, kept)
+        body = blake2b(encode_payload(intent.payload), digest_size=16).hexdigest()
+        once = OnceOnly(table, dedup_name(intent), body, kept)
         text = await database.write_once(one.sql, values_of(intent.payload, one.fields), once)
         if model is None or model is Nothing:
             return Result(NOTHING)
@@ -108,7 +113,9 @@ class SqlEffect:
         key = f"{intent.name}\n".encode() + encode_payload(intent.payload)
         if call.cache is not None and model is not None and (found := self._cached.get(key)) is not None:
             return Result(model.model_validate_json(found))
-        rows = await database.read(one.sql, values_of(intent.payload, one.fields), ROWS_AT_MOST + 1)
+        with self._context.audit.call(intent, f"query {database.shown}") as audited:
+            rows = await database.read(one.sql, values_of(intent.payload, one.fields), ROWS_AT_MOST + 1)
+            audited.result = f"{len(rows)} rows"
         if len(rows) > ROWS_AT_MOST:
             raise refused(
                 f"{self.name}: the query of {intent.name!r} gives more than {ROWS_AT_MOST:,} rows; add a limit to it",
@@ -148,16 +155,12 @@ class SqlEffect:
             return SqliteDatabase(Path(url.removeprefix(SCHEME)))
         if not url.startswith(("postgres://", "postgresql://")):
             raise refused(
-                f"target {self.name!r}: its url begins with no postgres:// and no sqlite:///; write one of them", "bad_url"
+                f"target {self.name!r}: its url begins with no postgres:// and no sqlite:///; write one of them",
+                "bad_url",
             )
-        try:
-            from .sql_postgres import PostgresDatabase
-        except ImportError as error:
-            raise refused(
-                f"target {self.name!r} needs a client of PostgreSQL ({error}). Install the extra postgres of your copy of ONEX: "
-                "pip install 'PATH/TO/ONEX[postgres]'",
-                "extra_missing",
-            ) from error
+        from .sql_postgres import PostgresDatabase
+
+        self._context.settings.hide(unquote(urlsplit(url).password or ""))
         return PostgresDatabase(url, self.target.pool_min, self.target.pool_max)
 
     def _close_later(self, old: SqlDatabase) -> None:

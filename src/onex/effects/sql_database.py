@@ -32,6 +32,9 @@ class OnceOnly(NamedTuple):
 class SqlDatabase(Protocol):
     """Any method raises EffectFailed when surely nothing was written, else EffectUnknown."""
 
+    shown: str
+    """Where it is, without user and password, for messages."""
+
     async def write(self, sql: str, values: Sequence[object]) -> Rows:
         """One statement, which is a transaction of its own."""
 

@@ -33,7 +33,13 @@ BUSY_S: Final = 5.0
 STORE_MARK: Final = 0x4F4E4558
 """``application_id`` of an engine's store."""
 R = TypeVar("R")
-_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM}
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_NOMEM,
+}
 
 
 class SqliteDatabase:
@@ -49,7 +55,9 @@ class SqliteDatabase:
         return await self._call(partial(self._write, lambda connection: _run(connection, sql, values)))
 
     async def write_once(self, sql: str, values: Sequence[object], once: OnceOnly) -> str:
-        return await self._call(partial(self._write, lambda connection: _once(connection, sql, values, once), once.table))
+        return await self._call(
+            partial(self._write, lambda connection: _once(connection, sql, values, once), once.table)
+        )
 
     async def read(self, sql: str, values: Sequence[object], at_most: int) -> Sequence[Row]:
         return await self._call(partial(self._read, sql, values, at_most))
@@ -117,7 +125,8 @@ class SqliteDatabase:
             if mark == STORE_MARK:
                 opened.close()
                 raise refused(
-                    f"{self.path} is the store of an engine; a workflow writes into a database of its own", "engine_store"
+                    f"{self.path} is the store of an engine; a workflow writes into a database of its own",
+                    "engine_store",
                 )
             self._connection = opened
         return self._connection

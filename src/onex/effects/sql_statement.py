@@ -49,7 +49,9 @@ def class_problems(
         return found
     table = target.tables.get(call.table or "")
     if table is None:
-        return [f"table {call.table!r} is not among the target's tables; they are {_listed(set(target.tables)) or 'none'}"]
+        return [
+            f"table {call.table!r} is not among the target's tables; they are {_listed(set(target.tables)) or 'none'}"
+        ]
     if outside := set(table.key) - set(table.columns):
         return [f"the key of table {call.table!r} names {_listed(outside)}, which are not among its columns"]
     if outside := given - set(table.columns):
@@ -65,7 +67,9 @@ def class_problems(
         found.append(f"{payload.__name__} has no field: nothing can be written")
     asked = set(() if answer is None else answer.model_fields) - {ROWS}
     if unknown := asked - set(table.columns):
-        found.append(f"the answer {answer and answer.__name__} has {_listed(unknown)}, which are no columns of {call.table!r}")
+        found.append(
+            f"the answer {answer and answer.__name__} has {_listed(unknown)}, which are no columns of {call.table!r}"
+        )
     return found
 
 

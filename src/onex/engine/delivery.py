@@ -106,6 +106,7 @@ class Delivery:
             payload=NOTHING if emitted.payload is None else detached_copy(emitted.payload),
             correlation_id=UUID(bytes=self.correlation),
             idempotency_key=emitted.idempotency_key or str(name),
+            causation_id=UUID(bytes=self.action_id),
             name=emitted.name,
             workflow_key=self.key,
             version=self.version,

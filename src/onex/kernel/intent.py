@@ -369,6 +369,7 @@ class ModelIntent(BaseModel, Generic[P]):
     payload: SerializeAsAny[P]
     correlation_id: UUID
     idempotency_key: str
+    causation_id: UUID | None = Field(default=None, description="the action whose step emitted it")
     name: str = ""
     workflow_key: WorkflowKey | None = None
     version: int = Field(default=0, ge=0, description="the version whose action emitted it")

@@ -39,8 +39,12 @@ class ModelCacheCall(ModelCallBlock):
 
     operation: Annotated[EnumCacheOperation, Field(strict=False), ENGINE]
     key: Annotated[str, Field(min_length=1, max_length=1000, description="price:{sku}"), ENGINE]
-    value: Annotated[Name, Field(description="of set: the field that is kept; of increment: how much"), ENGINE] = "value"
-    ttl_ms: Annotated[Milliseconds | None, Field(description="of set and increment: how long it is kept"), ENGINE] = None
+    value: Annotated[Name, Field(description="of set: the field that is kept; of increment: how much"), ENGINE] = (
+        "value"
+    )
+    ttl_ms: Annotated[Milliseconds | None, Field(description="of set and increment: how long it is kept"), ENGINE] = (
+        None
+    )
     dedup_ms: Annotated[
         Milliseconds, Field(description="of increment: how long its key is remembered, so that it counts once"), ENGINE
     ] = DAY_MS

@@ -61,9 +61,7 @@ class ModelSqlTarget(ModelTargetBlock):
     """A database: ``postgres://USER:PASSWORD@HOST/DATABASE`` or ``sqlite:///FILE``, and the tables that may be written there."""
 
     url: Annotated[Setting, Field(description="postgres://HOST/DATABASE or sqlite:///FILE"), ENGINE]
-    tables: Annotated[dict[Identifier, ModelSqlTable], Field(max_length=ROWS_MAX), ENGINE] = Field(
-        default_factory=dict
-    )
+    tables: Annotated[dict[Identifier, ModelSqlTable], Field(max_length=ROWS_MAX), ENGINE] = Field(default_factory=dict)
     dedup_table: Annotated[
         Identifier | None, Field(description="remembers keys and answers: a write is done once"), ENGINE
     ] = None
@@ -77,7 +75,9 @@ class ModelSqlCall(ModelCallBlock):
     operation: Annotated[EnumSqlOperation, Field(strict=False), ENGINE]
     table: Annotated[Identifier | None, Field(description="one of the target's tables"), ENGINE] = None
     query: Annotated[
-        str | None, Field(max_length=4000, description="select .. where id = :id; a :name is a field of the payload"), ENGINE
+        str | None,
+        Field(max_length=4000, description="select .. where id = :id; a :name is a field of the payload"),
+        ENGINE,
     ] = None
     cache: Annotated[ModelAnswerCache | None, Field(description="of a query"), ENGINE] = None
 
@@ -100,6 +100,10 @@ class ModelSqlCall(ModelCallBlock):
         elif self.query is None or self.table is not None:
             yield "operation", "a query has `query:` and no `table:`", "add query: select .. where id = :id"
         elif _READS.match(self.query) is None:
-            yield "query", "the query begins with neither select nor with nor values", "write with operation: insert, .."
+            yield (
+                "query",
+                "the query begins with neither select nor with nor values",
+                "write with operation: insert, ..",
+            )
         elif any(one["semicolon"] for one in SQL_WORDS.finditer(self.query)):
             yield "query", "the query has a semicolon", "write one statement, without a semicolon"

@@ -53,7 +53,7 @@ class EventBusService:
 
     async def publish(self, outgoing: Sequence[Outgoing]) -> Sequence[Publication]:
         """As ``EventBus.publish``. Raises BusRefused, PayloadTooLarge."""
-        return await self.publish_messages([self._message(one) for one in outgoing])
+        return await self.publish_messages([signed_message(one, self.keys) for one in outgoing])
 
     async def publish_messages(self, messages: Sequence[BusMessage]) -> Sequence[Publication]:
         """The same, for messages as they are: nothing is signed."""
@@ -97,7 +97,9 @@ class EventBusService:
     async def close(self) -> None:
         await self.bus.close()
 
-    def _message(self, one: Outgoing) -> BusMessage:
-        value = one.envelope.to_bytes()
-        headers = () if self.keys is None else (self.keys.header(one.topic, one.key, value),)
-        return BusMessage(one.topic, one.key, value, headers)
+
+def signed_message(one: Outgoing, keys: SharedKeys | None) -> BusMessage:
+    """As it goes over the bus. Raises PayloadTooLarge."""
+    value = one.envelope.to_bytes()
+    headers = () if keys is None else (keys.header(one.topic, one.key, value),)
+    return BusMessage(one.topic, one.key, value, headers)
