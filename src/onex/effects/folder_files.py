@@ -255,11 +255,13 @@ def _write_whole(folder: int, name: str, data: bytes, *, replace: bool) -> None:
             os.rename(made, name, src_dir_fd=folder, dst_dir_fd=folder)
         else:
             os.link(made, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)  # never replaces
-    except FileExistsError as error:
-        raise EffectFailed(f"{name!a} came there meanwhile, and was left as it is", code="already_there") from error
-    finally:
+            os.unlink(made, dir_fd=folder)
+    except BaseException as error:
         with suppress(FileNotFoundError):
             os.unlink(made, dir_fd=folder)
+        if isinstance(error, FileExistsError):
+            raise EffectFailed(f"{name!a} came there meanwhile, and was left as it is", code="already_there") from error
+        raise
     _bring_to_disk(folder)
 
 

@@ -15,11 +15,9 @@ import orjson
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from ..contracts.model.target_sql import SQL_WORDS, EnumSqlOperation, ModelSqlCall, ModelSqlTable, ModelSqlTarget
+from ..contracts.model.target_sql import ROWS, SQL_WORDS, EnumSqlOperation, ModelSqlCall, ModelSqlTable, ModelSqlTarget
 from ..kernel.action import Nothing
 
-ROWS = "rows"
-"""The field of an answer that takes all rows of a query, or the number of rows that a write changed."""
 ROWS_AT_MOST = 1000
 
 
@@ -35,42 +33,6 @@ class SqlStatement(NamedTuple):
     @property
     def reads(self) -> bool:
         return self.operation is EnumSqlOperation.QUERY
-
-
-def class_problems(
-    target: ModelSqlTarget, call: ModelSqlCall, payload: type[BaseModel], answer: type[BaseModel] | None
-) -> list[str]:
-    """What is wrong between a call, the target's tables and the two classes; each with what to write instead."""
-    given, found = set(payload.model_fields), []
-    if call.operation is EnumSqlOperation.QUERY:
-        names = set(_numbered(call.query or "")[1])
-        if missing := names - given:
-            found.append(f"the query names {_listed(missing)}, which {payload.__name__} does not have")
-        return found
-    table = target.tables.get(call.table or "")
-    if table is None:
-        return [
-            f"table {call.table!r} is not among the target's tables; they are {_listed(set(target.tables)) or 'none'}"
-        ]
-    if outside := set(table.key) - set(table.columns):
-        return [f"the key of table {call.table!r} names {_listed(outside)}, which are not among its columns"]
-    if outside := given - set(table.columns):
-        found.append(f"{payload.__name__} has {_listed(outside)}, which are no columns of table {call.table!r}")
-    needs_key = call.operation is not EnumSqlOperation.INSERT
-    if needs_key and (missing := set(table.key) - given):
-        found.append(f"{payload.__name__} lacks {_listed(missing)} of the key of table {call.table!r}")
-    if call.operation is EnumSqlOperation.DELETE and (more := given & set(table.columns) - set(table.key)):
-        found.append(f"a delete takes the key only; {payload.__name__} also has {_listed(more)}")
-    if call.operation is EnumSqlOperation.UPDATE and not given - set(table.key):
-        found.append(f"an update sets at least one column; {payload.__name__} has the key only")
-    if not given:
-        found.append(f"{payload.__name__} has no field: nothing can be written")
-    asked = set(() if answer is None else answer.model_fields) - {ROWS}
-    if unknown := asked - set(table.columns):
-        found.append(
-            f"the answer {answer and answer.__name__} has {_listed(unknown)}, which are no columns of {call.table!r}"
-        )
-    return found
 
 
 def statement(
@@ -121,10 +83,6 @@ def _numbered(query: str) -> tuple[str, tuple[str, ...]]:
         return f"${names.setdefault(match['name'], len(names) + 1)}"
 
     return SQL_WORDS.sub(number, query), tuple(names)
-
-
-def _listed(names: set[str]) -> str:
-    return ", ".join(sorted(names))
 
 
 # --- values -----------------------------------------------------------------------------------------------------------------

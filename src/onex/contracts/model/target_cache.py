@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from .part import ENGINE, Milliseconds, Name
 from .setting import Setting
-from .target_block import ModelCallBlock, ModelTargetBlock
+from .target_block import Misfits, ModelCallBlock, ModelTargetBlock, unknown_fields
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -63,3 +63,8 @@ class ModelCacheCall(ModelCallBlock):
     def misfits(self) -> Iterator[tuple[str, str, str]]:
         if self.ttl_ms is not None and self.operation not in (EnumCacheOperation.SET, EnumCacheOperation.INCREMENT):
             yield "ttl_ms", f"{self.operation.value} keeps nothing", "remove ttl_ms"
+
+    def class_misfits(
+        self, target: ModelTargetBlock, payload: type[BaseModel], answer: type[BaseModel] | None
+    ) -> Misfits:
+        yield from unknown_fields("operation", answer, {"key", "value", "found"}, self.operation.value)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from .part import ENGINE, Name
 from .setting import Setting
-from .target_block import ModelCallBlock, ModelTargetBlock
+from .target_block import Misfits, ModelCallBlock, ModelTargetBlock, unknown_fields
 
 FILE_BYTES = 64 << 20
 PathTemplate = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -74,3 +74,15 @@ class ModelFilesCall(ModelCallBlock):
             word = "does not say what is written" if missing else "writes nothing"
             fix = "add content: FIELD" if missing else "remove content"
             yield ("operation" if missing else "content"), f"{operation} {word}", fix
+
+    def class_misfits(
+        self, target: ModelTargetBlock, payload: type[BaseModel], answer: type[BaseModel] | None
+    ) -> Misfits:
+        if isinstance(target, ModelFilesTarget) and target.read_only and self.changes_something():
+            yield "operation", f"{self.operation.value} changes a file, and the target is read_only", "remove read_only"
+        known = {"path", "size", "digest", "changed"}
+        if self.operation is EnumFileOperation.LIST:
+            known = {"path", "entries"}
+        elif self.operation is EnumFileOperation.READ:
+            known |= {"content"}
+        yield from unknown_fields("operation", answer, known, self.operation.value)

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
 from .part import ENGINE, ROWS_MAX, Part
 from .setting import Setting
-from .target_block import ModelCallBlock, ModelTargetBlock
+from .target_block import Misfits, ModelCallBlock, ModelTargetBlock, unknown_fields
 from .target_http import ModelAnswerCache
 
 IDENTIFIER = r"^[a-z_][a-z0-9_]{0,62}$"
@@ -29,6 +29,10 @@ SQL_WORDS = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 """Texts, comments and casts of a query, which are left as they are (``kept``); and its ``:name``."""
+
+
+ROWS = "rows"
+"""The field of an answer that takes all rows of a query, or the number of rows that a write changed."""
 
 
 class EnumSqlOperation(StrEnum):
@@ -107,3 +111,44 @@ class ModelSqlCall(ModelCallBlock):
             )
         elif any(one["semicolon"] for one in SQL_WORDS.finditer(self.query)):
             yield "query", "the query has a semicolon", "write one statement, without a semicolon"
+
+    def class_misfits(
+        self, target: ModelTargetBlock, payload: type[BaseModel], answer: type[BaseModel] | None
+    ) -> Misfits:
+        if not isinstance(target, ModelSqlTarget) or self.operation is EnumSqlOperation.QUERY:
+            return
+        table, name = target.tables.get(self.table or ""), payload.__name__
+        if table is None:
+            known = ", ".join(sorted(target.tables)) or "none"
+            yield "table", f"table {self.table!r} is not among the target's tables", f"they are {known}; add it there"
+            return
+        given, columns, key = set(payload.model_fields), set(table.columns), set(table.key)
+        if outside := key - columns:
+            yield "table", f"the key of {self.table!r} names {_listed(outside)}, no column of it", "add it to columns"
+        if outside := given - columns:
+            yield (
+                "table",
+                f"{name} has {_listed(outside)}, no column of {self.table!r}",
+                "add it to columns of the target",
+            )
+        if self.operation is not EnumSqlOperation.INSERT and (missing := key - given):
+            yield (
+                "operation",
+                f"{name} lacks {_listed(missing)} of the key of {self.table!r}",
+                f"add the field to {name}",
+            )
+        if self.operation is EnumSqlOperation.DELETE and (more := given - key):
+            yield "operation", f"a delete takes the key only, and {name} has {_listed(more)}", "remove the field"
+        if self.operation is EnumSqlOperation.UPDATE and not given - key:
+            yield (
+                "operation",
+                f"an update sets at least one column, and {name} has the key only",
+                f"add a field to {name}",
+            )
+        if not given:
+            yield "operation", f"{name} has no field, so nothing can be written", "give the intent a payload"
+        yield from unknown_fields("operation", answer, {ROWS, *columns}, f"a write to {self.table!r}")
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names))

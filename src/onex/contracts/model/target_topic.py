@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from .part import ENGINE, Name
-from .target_block import ModelCallBlock, ModelTargetBlock
+from .target_block import Misfits, ModelCallBlock, ModelTargetBlock, unknown_fields
 
 TOPIC = r"^[a-zA-Z0-9._-]{1,244}$"
 
@@ -32,3 +32,9 @@ class ModelTopicCall(ModelCallBlock):
     def payload_fields(self) -> Iterator[tuple[str, str]]:
         if self.key is not None:
             yield "key", self.key
+
+    def class_misfits(
+        self, target: ModelTargetBlock, payload: type[BaseModel], answer: type[BaseModel] | None
+    ) -> Misfits:
+        known = {"topic", "message_id", "partition", "offset"}
+        yield from unknown_fields("event_type", answer, known, "a message on a topic")
