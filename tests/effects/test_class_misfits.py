@@ -47,6 +47,10 @@ TOPIC = ModelTopicTarget(name="a.b")
 OF_SQL, OF_FILES, OF_CACHE, OF_TOPIC = ModelSqlCall, ModelFilesCall, ModelCacheCall, ModelTopicCall
 
 
+def write(operation: str, table: str) -> ModelSqlCall:
+    return ModelSqlCall.model_validate({"operation": operation, "table": table})
+
+
 @pytest.mark.parametrize(
     ("block", "call", "told"),
     [
@@ -75,14 +79,14 @@ def test_a_call_that_cannot_be_is_told(block: type[ModelCallBlock], call: dict[s
 @pytest.mark.parametrize(
     ("target", "call", "payload", "answer", "told"),
     [
-        (SQL, OF_SQL.model_validate({"operation": "insert", "table": "entries"}), Entry, Answer, []),
-        (SQL, OF_SQL.model_validate({"operation": "insert", "table": "other"}), Entry, None, ["not among the target's tables"]),
-        (SQL, OF_SQL.model_validate({"operation": "insert", "table": "entries"}), Wider, None, ["Wider has colour, no column"]),
-        (SQL, OF_SQL.model_validate({"operation": "upsert", "table": "entries"}), Odd, None, ["Odd has weather", "lacks id of the key"]),
-        (SQL, OF_SQL.model_validate({"operation": "update", "table": "entries"}), EntryKey, None, ["EntryKey has the key only"]),
-        (SQL, OF_SQL.model_validate({"operation": "delete", "table": "entries"}), Entry, None, ["takes the key only, and Entry has cents"]),
-        (SQL, OF_SQL.model_validate({"operation": "insert", "table": "entries"}), Nothing, None, ["Nothing has no field"]),
-        (SQL, OF_SQL.model_validate({"operation": "insert", "table": "entries"}), Entry, Odd, ["answers with cents, id, rows, and Odd has weather"]),
+        (SQL, write("insert", "entries"), Entry, Answer, []),
+        (SQL, write("insert", "other"), Entry, None, ["not among the target's tables"]),
+        (SQL, write("insert", "entries"), Wider, None, ["Wider has colour, no column"]),
+        (SQL, write("upsert", "entries"), Odd, None, ["Odd has weather", "lacks id of the key"]),
+        (SQL, write("update", "entries"), EntryKey, None, ["EntryKey has the key only"]),
+        (SQL, write("delete", "entries"), Entry, None, ["takes the key only, and Entry has cents"]),
+        (SQL, write("insert", "entries"), Nothing, None, ["Nothing has no field"]),
+        (SQL, write("insert", "entries"), Entry, Odd, ["answers with cents, id, rows, and Odd has weather"]),
         (FILES, OF_FILES.model_validate({"operation": "read", "path": "a"}), EntryKey, None, []),
         (FILES, OF_FILES.model_validate({"operation": "delete", "path": "a"}), EntryKey, None, ["the target is read_only"]),
         (FILES, OF_FILES.model_validate({"operation": "list", "path": "a"}), EntryKey, Odd, ["list answers with entries, path"]),
