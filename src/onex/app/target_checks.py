@@ -52,6 +52,10 @@ class TargetChecks:
                 continue  # a finding of the contract's own checks
             for where, field in named:
                 self._field(("intents", n, key, where), field, payload)
+            block = self.located.contract.targets[spec.target].blocks.get(key)
+            wanted = None if answer is Nothing else answer
+            for where, message, fix in () if block is None else call.class_misfits(block, payload, wanted):
+                self._error(("intents", n, key, where), "call_misfit", message, fix)
         self._answer(n, intent, answer)
 
     def settings(self) -> None:

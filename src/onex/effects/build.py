@@ -57,6 +57,44 @@ def _http(asked: Asked) -> Executor:
     return HttpExecutor(asked.name, asked.target.http, calls, asked.result_model, asked.context, at_once=asked.at_once)
 
 
+def _sql(asked: Asked) -> Executor:
+    from .sql import SqlEffect
+
+    assert asked.target.sql is not None, "it has this block"
+    if (asked.target.sql.url.text or "").startswith("postgres"):
+        from . import sql_postgres  # noqa: F401  # a library that is missing is told now, not at the first call
+    calls = {name: one.sql for name, one in asked.calls.items() if one.sql is not None}
+    return SqlEffect(asked.name, asked.target.sql, calls, asked.result_model, asked.context)
+
+
+def _files(asked: Asked) -> Executor:
+    from .files import FilesEffect
+
+    assert asked.target.files is not None, "it has this block"
+    calls = {name: one.files for name, one in asked.calls.items() if one.files is not None}
+    return FilesEffect(
+        asked.name, asked.target.files, calls, asked.result_model, asked.context, threads=min(asked.at_once, 32)
+    )
+
+
+def _cache(asked: Asked) -> Executor:
+    from .cache import CacheEffect
+
+    assert asked.target.cache is not None, "it has this block"
+    if asked.target.cache.url is not None:
+        from . import cache_redis  # noqa: F401  # a library that is missing is told now, not at the first call
+    calls = {name: one.cache for name, one in asked.calls.items() if one.cache is not None}
+    return CacheEffect(asked.name, asked.target.cache, calls, asked.result_model, asked.context)
+
+
+def _topic(asked: Asked) -> Executor:
+    from .topic import TopicEffect
+
+    assert asked.target.topic is not None, "it has this block"
+    calls = {name: one.topic for name, one in asked.calls.items() if one.topic is not None}
+    return TopicEffect(asked.name, asked.target.topic, calls, asked.result_model, asked.context)
+
+
 def _webhook(asked: Asked) -> Executor:
     from .web_notification import WebhookExecutor
 
@@ -91,6 +129,10 @@ def _mail(asked: Asked) -> Executor:
 
 _KINDS: Final[Mapping[str, tuple[Callable[[Asked], Executor], str]]] = {
     "http": (_http, "http"),
+    "sql": (_sql, "postgres"),
+    "files": (_files, ""),
+    "cache": (_cache, "redis"),
+    "topic": (_topic, "kafka"),
     "webhook": (_webhook, "http"),
     "chat": (_chat, "http"),
     "pagerduty": (_pagerduty, "http"),

@@ -26,7 +26,7 @@ from ..kernel.intent import ModelIntent
 from ..nodes.given import ResultModel, success_payload
 from ..ports import Result
 from .cache_values import CacheValues, OwnCache
-from .context import EffectContext
+from .context import EffectContext, not_installed
 
 KEY_BYTES = 1024
 INTEGER_MOST = 2**63 - 1
@@ -129,8 +129,11 @@ class CacheEffect:
             raise EffectFailed(
                 f"target {self.name!r}: its url begins with no redis://; write redis://HOST:PORT/0", code="bad_url"
             )
-        from .cache_redis import RedisCache
-
+        try:
+            from .cache_redis import RedisCache
+        except ImportError as error:
+            missing = not_installed(f"the target {self.name!r}", "redis", error)
+            raise EffectFailed(missing.message, code="extra_missing") from error
         return RedisCache(url, self.target.pool_max, self._context.settings)
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from ..engine.external_call import CallAudit
 from ..engine.metrics import Events
 from ..kernel.errors import DependencyResolutionError
 from ..ports import Blobs, Clock, Telemetry
+from .bus_connection import BusConnection
 from .secrets import Secrets, SettingValues
 
 
@@ -20,6 +21,7 @@ class EffectContext:
         self.blobs, self.clock = blobs, clock
         self.settings = SettingValues(secrets)
         self.audit = CallAudit(Events(telemetry), clock)
+        self.bus = BusConnection()
         self._closing: list[Callable[[], Awaitable[None]]] = []
 
     def closes(self, close: Callable[[], Awaitable[None]]) -> None:

@@ -34,7 +34,7 @@ from ..kernel.intent import ModelIntent
 from ..nodes.given import ResultModel, success_payload
 from ..ports import Result
 from .bounded_cache import BoundedCache
-from .context import EffectContext
+from .context import EffectContext, not_installed
 from .sql_database import OnceOnly, Rows, SqlDatabase, refused
 from .sql_sqlite import SCHEME, SqliteDatabase
 from .sql_statement import ROWS_AT_MOST, SqlStatement, answer_fields, statement, values_of
@@ -158,8 +158,11 @@ class SqlEffect:
                 f"target {self.name!r}: its url begins with no postgres:// and no sqlite:///; write one of them",
                 "bad_url",
             )
-        from .sql_postgres import PostgresDatabase
-
+        try:
+            from .sql_postgres import PostgresDatabase
+        except ImportError as error:
+            missing = not_installed(f"the target {self.name!r}", "postgres", error)
+            raise refused(missing.message, "extra_missing") from error
         self._context.settings.hide(unquote(urlsplit(url).password or ""))
         return PostgresDatabase(url, self.target.pool_min, self.target.pool_max)
 

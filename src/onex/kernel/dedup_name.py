@@ -1,7 +1,7 @@
 """Under which name a far side remembers that an intent was done.
 
-The intent's own id, unless its reducer gave a key. Such a key means something within one intent of one workflow type: an order number
-may be the key of its booking and of its counter, and both are to be done.
+The intent's own id, unless its reducer gave a key. Such a key means something within one intent of one workflow type: an order
+number may be the key of its booking and of its counter, and both are to be done.
 """
 
 from __future__ import annotations

@@ -157,6 +157,8 @@ class WiredEngine(ReducerPatternEngine):
             await connected.close()
             raise
         self.bus = connected
+        if self.effects is not None:
+            self.effects.bus.connect(connected.service)
 
     async def materialize(self, name: str = WORKFLOW, project: Project = latest) -> Materializer:
         """Maintains a projection from its watermark on, until the engine closes. ``onex projection NAME`` shows it.
@@ -231,15 +233,10 @@ async def open(
     the store, DatabaseConnectionError, BusRefused, DependencyResolutionError for a built-in effect whose extra is missing.
     """
     store_url = store_url or read_settings().store_url
-    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry, secrets, ends_process)
-
-    async def begin(engine: WiredEngine) -> None:
-        await engine.start(_about())
-        if named := read_settings().bus_url if bus is None else bus:
-            await engine.connect(named)
+    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry, secrets, bus, ends_process)
 
     try:
-        return await _open(wanted, lambda: _open_store(StoreUrl.parse(store_url)), begin)
+        return await _open(wanted, lambda: _open_store(StoreUrl.parse(store_url)), lambda one: one.start(_about()))
     except OwnershipLost as error:
         if isinstance(error, DatabaseConnectionError):
             raise
@@ -267,7 +264,7 @@ async def open_worker(
     OwnershipLost where one engine has the store for itself, and what ``open`` raises.
     """
     url = StoreUrl.parse(store_url or read_settings().store_url)
-    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry, secrets, ends_process)
+    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry, secrets, bus, ends_process)
     worker = Worker(uuid4().hex, lease_s, _about())
     opened: list[SharedStore] = []
 
@@ -278,8 +275,6 @@ async def open_worker(
     async def begin(engine: WiredEngine) -> None:
         (store,) = opened
         await engine.share(worker, store, store, store.watch())
-        if named := read_settings().bus_url if bus is None else bus:
-            await engine.connect(named)
 
     return await _open(wanted, open_store, begin)
 
@@ -294,15 +289,17 @@ class _Wanted(NamedTuple):
     check_all: bool
     telemetry: Telemetry | None
     secrets: Secrets | None
+    bus: EventBus | str | None
     ends_process: bool
 
 
 async def _open(
     wanted: _Wanted,
     open_store: Callable[[], Awaitable[OwnerStore]],
-    begin: Callable[[WiredEngine], Awaitable[None]],
+    begin: Callable[[WiredEngine], Awaitable[object]],
 ) -> WiredEngine:
-    settings, (app, workers, given, limits, check_all, telemetry, secrets, _) = read_settings(), wanted
+    settings, (app, workers, given, limits, check_all, telemetry, secrets, bus, _) = read_settings(), wanted
+    bus = settings.bus_url if bus is None else bus
     loaded = app if isinstance(app, App) else load_app(app, tuple(given))
     check_targets(loaded, given)
     store = await open_store()
@@ -316,6 +313,7 @@ async def _open(
         blobs = StoreBlobs(store)
         effects = EffectContext(blobs, SystemClock(), secrets=secrets, telemetry=telemetry)
         registry = ServedApp(loaded, blobs, EffectThreads(), pool, given, watchdog, effects).registry()
+        effects.bus.check(has_bus=bool(bus))
         engine = WiredEngine(
             store,
             registry,
@@ -331,6 +329,8 @@ async def _open(
         if wanted.ends_process:
             engine.service.crash_counts.owned = partial(watchdog.may_end_process, store.crash_file)
         await begin(engine)
+        if bus:
+            await engine.connect(bus)
     except BaseException:
         # shielded: a second cancellation must not leave the store locked
         await _finish(_end(store, watchdog, pool) if engine is None else engine.close())

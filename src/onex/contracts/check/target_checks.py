@@ -6,6 +6,7 @@ have is not known here: those checks are in ``app.target_checks``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from ipaddress import ip_address
 
@@ -21,6 +22,14 @@ from ..model.template import TemplateProblem
 from ..text.yaml_tree import Loc, YamlMap, YamlPlace, YamlScalar, node_at, place_of
 
 DELIVERY = "add delivery: at_most_once (a crash may lose one) or at_least_once (a crash may repeat one)"
+_PASSWORD = re.compile(r"://[^/@:]*:[^/@]+@")
+_SAYS_WHAT = {
+    "http": "{method: POST, path: /...}",
+    "sql": "{operation: upsert, table: NAME}",
+    "files": "{operation: write, path: NAME, content: FIELD}",
+    "cache": '{operation: set, key: "NAME:{FIELD}"}',
+}
+"""The blocks that no intent of such a target can do without."""
 _INSIDE = (EnumIntentType.TIMER, EnumIntentType.ACTION_SEND, EnumIntentType.COMPUTE_TASK)
 
 
@@ -75,7 +84,9 @@ class _TargetChecks:
                 settings = value.items() if isinstance(value, dict) else [("", value)]
                 for inner, setting in settings:
                     name = inner or ("token" if field in ("routing_key", "signing_key") else field)
-                    if isinstance(setting, ModelSetting) and setting.is_plain and names.matching((name,)):
+                    if not isinstance(setting, ModelSetting) or setting.text is None:
+                        continue
+                    if names.matching((name,)) or _PASSWORD.search(setting.text):
                         loc: Loc = (*at, key, field, inner) if inner else (*at, key, field)
                         message = f"the value of {inner or field} stands in the contract, where everybody can read it"
                         yield self._warning("secret_in_contract", loc, message, "write {env: NAME} or {file: PATH}")
@@ -112,9 +123,9 @@ class _TargetChecks:
                 yield self._error("other_kind", (*at, "type"), message, f"write type: {BLOCKS[key]}")
                 continue
             asked = intent.calls.get(key)
-            if asked is None and key == "http":
-                message = f"intent {intent.name!r} does not say what it calls at {intent.target!r}"
-                yield self._error("missing_key", at, message, f"add {key}: {{method: POST, path: /...}}")
+            if asked is None and key in _SAYS_WHAT:
+                message = f"intent {intent.name!r} does not say what it does at {intent.target!r}"
+                yield self._error("missing_key", at, message, f"add {key}: {_SAYS_WHAT[key]}")
             harmless = asked is not None and not asked.changes_something()
             if intent.delivery is None and not block.takes_key() and not harmless:
                 message = f"intent {intent.name!r} does not say its delivery, and the far side gets no idempotency key"

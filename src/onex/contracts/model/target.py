@@ -16,6 +16,8 @@ from ...kernel.intent import EnumIntentType
 from .fsm import ModelIntentDeclaration
 from .part import ENGINE
 from .target_block import ModelCallBlock, ModelTargetBlock
+from .target_cache import ModelCacheCall, ModelCacheTarget
+from .target_files import ModelFilesCall, ModelFilesTarget
 from .target_http import ModelHttpCall, ModelHttpTarget
 from .target_notification import (
     ModelChatCall,
@@ -28,9 +30,15 @@ from .target_notification import (
     ModelWebhookTarget,
 )
 from .target_policy import ModelTargetPolicy
+from .target_sql import ModelSqlCall, ModelSqlTarget
+from .target_topic import ModelTopicCall, ModelTopicTarget
 
 BLOCKS: Final[Mapping[str, EnumIntentType]] = {
     "http": EnumIntentType.API_CALL,
+    "sql": EnumIntentType.DATABASE_WRITE,
+    "files": EnumIntentType.FILE_OPERATION,
+    "cache": EnumIntentType.CACHE_UPDATE,
+    "topic": EnumIntentType.MESSAGE_PUBLISH,
     "webhook": EnumIntentType.NOTIFICATION,
     "chat": EnumIntentType.NOTIFICATION,
     "pagerduty": EnumIntentType.NOTIFICATION,
@@ -43,6 +51,10 @@ class ModelTarget(ModelTargetPolicy):
     """One target. Without a block a function of the user's serves it, and the policies hold for that."""
 
     http: Annotated[ModelHttpTarget | None, ENGINE] = None
+    sql: Annotated[ModelSqlTarget | None, ENGINE] = None
+    files: Annotated[ModelFilesTarget | None, ENGINE] = None
+    cache: Annotated[ModelCacheTarget | None, ENGINE] = None
+    topic: Annotated[ModelTopicTarget | None, ENGINE] = None
     webhook: Annotated[ModelWebhookTarget | None, ENGINE] = None
     chat: Annotated[ModelChatTarget | None, ENGINE] = None
     pagerduty: Annotated[ModelPagerDutyTarget | None, ENGINE] = None
@@ -62,6 +74,10 @@ class ModelIntentCall(ModelIntentDeclaration):
     """
 
     http: Annotated[ModelHttpCall | None, ENGINE] = None
+    sql: Annotated[ModelSqlCall | None, ENGINE] = None
+    files: Annotated[ModelFilesCall | None, ENGINE] = None
+    cache: Annotated[ModelCacheCall | None, ENGINE] = None
+    topic: Annotated[ModelTopicCall | None, ENGINE] = None
     webhook: Annotated[ModelWebhookCall | None, ENGINE] = None
     chat: Annotated[ModelChatCall | None, ENGINE] = None
     pagerduty: Annotated[ModelPagerDutyCall | None, ENGINE] = None

@@ -6,10 +6,16 @@ same key, which says what this call does: ``http: {method: POST, path: /charges}
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from typing import TypeAlias
+
+from pydantic import BaseModel
 
 from .part import Part
 from .template import fields_named
+
+Misfits: TypeAlias = Iterator[tuple[str, str, str]]
+"""``(key, message, fix)`` each."""
 
 
 class ModelTargetBlock(Part):
@@ -43,3 +49,20 @@ class ModelCallBlock(Part):
     def misfits(self) -> Iterator[tuple[str, str, str]]:
         """``(key, message, fix)`` of what cannot be in one call."""
         yield from ()
+
+    def class_misfits(
+        self, target: ModelTargetBlock, payload: type[BaseModel], answer: type[BaseModel] | None
+    ) -> Misfits:
+        """The same with the target's block, and the classes of the request and of what the success carries (None: nothing)."""
+        yield from ()
+
+
+def unknown_fields(key: str, answer: type[BaseModel] | None, known: Set[str], what: str) -> Misfits:
+    """A class of an answer that wants more than ``what`` can give."""
+    if answer is not None and (unknown := sorted(set(answer.model_fields) - known)):
+        message = f"{what} answers with {', '.join(sorted(known))}, and {answer.__name__} has {', '.join(unknown)}"
+        yield (
+            key,
+            message,
+            f"remove it from {answer.__name__}, or name another payload at the transitions of the success",
+        )

@@ -3,7 +3,7 @@
     onex.open(app="shop", bus=bus, executors={"announcements": MessagePublishEffect(bus, "shop.announcements.v1")})
 
 The message is an envelope. Its id is the intent's own, or made of the key that the reducer gave: the same at every try, so that
-readers can drop doubles. ``event_type`` is the name of the intent, its key the instance, ``causation_id`` the action that led to it.
+readers can drop doubles. ``event_type`` is the name of the intent, its key the instance, ``causation_id`` the action behind it.
 What the bus answers is the outcome: rejected, and failed, are surely not done; an unknown answer is ``EffectUnknown``. The relay
 tries again by the policy of the intent. Intents are independent, so two messages of one instance may come in either order; events
 of the log keep theirs (``publisher``).
