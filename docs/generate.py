@@ -44,7 +44,7 @@ from onex.contracts.foreign.normalise.references import SCHEMAS
 from onex.contracts.foreign.normalise.workflow import LOOSE as PARTS_OF_WORKFLOW
 from onex.contracts.foreign.normalise.workflow import WORKFLOWS
 from onex.contracts.load import RUN_BY
-from onex.contracts.model import fsm, setting, target, target_http, target_policy
+from onex.contracts.model import fsm, setting, target, target_http, target_policy, target_sql
 from onex.contracts.model import part as contract_part
 from onex.contracts.model.contract import EnumNodeKind, ModelContractReducer, ModelContractWorkflow, ModelResourceLimits
 from onex.contracts.model.key_usage import models_of
@@ -345,6 +345,7 @@ PARTS: Sequence[tuple[str, type[BaseModel]]] = (
     ),
     ("setting", setting.ModelSetting),
     ("intents[].http.cache", target_http.ModelAnswerCache),
+    ("targets.NAME.sql.tables.TABLE", target_sql.ModelSqlTable),
 )
 
 
