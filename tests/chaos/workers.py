@@ -43,7 +43,7 @@ SHOWN = 10
 class Report(NamedTuple):
     """``takeovers_s``: after each kill, how long until its shards were another's. ``silences_s[trouble]``: the longest time without
     any answer to anybody, from the beginning of that trouble to the next. ``by_bus`` actions came by the bus, and ``events`` were
-    read from it."""
+    read from it. ``ended_late`` workers were not done with ending 20 s after they were told to."""
 
     seed: int
     troubles: Counter[str]
@@ -54,6 +54,7 @@ class Report(NamedTuple):
     silences_s: dict[str, float]
     by_bus: int
     events: int
+    ended_late: int
     seconds: float
 
     @property
@@ -119,7 +120,7 @@ def run_workers(seed: int, troubles: int, folder: Path, *, shards: int = 16, sec
         server.remove()
     return Report(
         seed, given, clients.troubles, verdict, wrong, trouble.takeovers_s, silences_s, len(bus.sent), bus.events,
-        time.monotonic() - begun_s,
+        crew.ended_late, time.monotonic() - begun_s,
     )  # fmt: skip
 
 
@@ -209,7 +210,12 @@ def told(report: Report) -> list[str]:
         lines.append(
             f"  {name.replace('_', ' '):<32}{count:>8}   silent for {report.silences_s.get(name, 0.0):.1f} s at most"
         )
-    numbers = {**report.verdict.numbers, "actions by the bus": report.by_bus, "events on the bus": report.events}
+    numbers = {
+        **report.verdict.numbers,
+        "actions by the bus": report.by_bus,
+        "events on the bus": report.events,
+        "workers that ended late": report.ended_late,
+    }
     lines += [f"  {name:<32}{count:>8,}" for name, count in numbers.items()]
     lines += [f"  a client met {name:<19}{count:>8,}" for name, count in sorted(report.client_troubles.items())]
     for kind in ("lost", "twice"):

@@ -278,7 +278,8 @@ class Cluster:
             if entry.row.kind in ("finished", "refused", "unclear"):
                 ended[entry.key] += 1
         if begun != ended:
-            raise Violation(f"effects begun {begun}, and ended {ended}")
+            stopped = [row for row in self.tables.outbox.values() if row.state is not EnumOutboxState.WAITING]
+            raise Violation(f"effects begun and not ended {begun - ended}, ended too often {ended - begun}; {stopped}")
         arrived = Counter(entry.key for entry in entries if entry.row.issuer.startswith("job:"))
         refused = Counter[WorkflowKey]()
         for name, _, _ in self.tables.rejections:

@@ -23,6 +23,11 @@ def test_workers_die_hang_come_and_go_and_every_answer_holds() -> None:
     assert counted["by bus"] > 1000, counted
 
 
+def test_a_run_of_a_cluster_is_a_function_of_its_seed() -> None:
+    first, again = run(cluster_run, 8), run(cluster_run, 8)
+    assert (first.trace_hash, first.steps) == (again.trace_hash, again.steps)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("first", range(1000, 3000, 100))
 def test_many_more_seeds(first: int) -> None:

@@ -50,7 +50,7 @@ class MemoryBroker:
         self.partitions, self.kept = partitions, kept
         self.topics: dict[str, list[_Partition]] = {}
         self.groups: dict[str, _Group] = {}
-        self._readers: set[asyncio.Event] = set()
+        self._readers: dict[asyncio.Event, None] = {}  # woken in the order in which they came, as a simulation needs
 
     def topic(self, name: str, partitions: int | None = None) -> list[_Partition]:
         """The partitions of a topic, which is made where there is none."""
@@ -103,14 +103,14 @@ class MemoryBroker:
     async def changed(self) -> None:
         """Returns when something was published or spread anew, or after a second."""
         event = asyncio.Event()
-        self._readers.add(event)
+        self._readers[event] = None
         try:
             async with asyncio.timeout(WAIT_S):
                 await event.wait()
         except TimeoutError:
             pass
         finally:
-            self._readers.discard(event)
+            del self._readers[event]
 
 
 class MemorySubscription:
