@@ -6,6 +6,7 @@ Every setting here has an effect. An argument of a call or an option of a comman
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -30,6 +31,7 @@ class Settings:
     """``ONEX_STORE``, ``ONEX_WORKERS`` (processes for compute; None: one per CPU), ``ONEX_DEBUG`` (with an error, its traceback).
 
     ``ONEX_LISTEN``: where ``onex run`` and ``onex worker`` answer probes and Prometheus, as ``HOST:PORT``; not set: nowhere.
+    ``ONEX_TRACES``: the share of workflows, from 0 to 1, whose traces ``onex run`` and ``onex worker`` send; default 0.
     ``ONEX_STEP_BUDGET_MS``: a longer step is stopped and its action refused; in C, four of them end ``onex run``; default 2,000.
     ``ONEX_CACHE_MIB``: memory for decoded instances; default 64.
     ``REDUCER_MAX_RETRIES``: how often a change is tried again after a conflict on its instance; default 5.
@@ -88,6 +90,7 @@ class Settings:
     bus_key_old: str = field(default="", repr=False)
     event_logs: bool = False
     listen: str = ""
+    traces: float = 0.0
 
     @property
     def bus_url(self) -> str:
@@ -136,6 +139,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         bus_key_old=environ.get("ONEX_BUS_KEY_OLD", ""),
         event_logs=_switch(environ, "ONEX_EVENT_LOGS"),
         listen=environ.get("ONEX_LISTEN", "").strip(),
+        traces=_share(environ, "ONEX_TRACES"),
     )
     first_ms, longest_ms = settings.reducer_initial_backoff_ms, settings.reducer_max_backoff_ms
     if first_ms > longest_ms:
@@ -183,6 +187,13 @@ def _count(environ: Mapping[str, str], name: str, default: D, *, least: int = 1,
             f"{name}={text!r} is not a number from {least} to {most}; correct it or unset it", setting=name
         )
     return int(text)
+
+
+def _share(environ: Mapping[str, str], name: str) -> float:
+    text = environ.get(name, "").strip() or "0"
+    if re.fullmatch(r"[01]|0?\.[0-9]{1,9}|1\.0", text, re.ASCII) is None:
+        raise InvalidSetting(f"{name}={text!r} is not a share from 0 to 1, for example 0.1", setting=name)
+    return float(text)
 
 
 def _switch(environ: Mapping[str, str], name: str) -> bool:

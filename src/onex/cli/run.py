@@ -19,7 +19,7 @@ from ..wiring.engine import WiredEngine, open
 from .console import counted, note, say, say_json
 from .exit_codes import Misused, exit_code
 from .health import Health, with_health
-from .run_log import LogForm, LogLevel, run_log
+from .run_log import LogForm, LogLevel, run_telemetry
 from .shutdown import RunEnding, Shutdown, exit_code_of
 from .status_line import StatusLine, View, stopped_intents
 from .store_options import AppPath, Json, ListenAt, Store, url_of
@@ -86,14 +86,15 @@ def run(
     """
     level = level_of(verbose=verbose, quiet=quiet)
     shutdown, url = Shutdown(), url_of(store)
-    ending = shutdown.run(
-        with_health(listen, url, lambda seen: run_engine(
-            lambda: seen.opened(open(
-                url, str(app), workers=workers, telemetry=run_log(log, level), bus=bus, ends_process=True
-            )), str(app), url, shutdown, seen, until_idle=until_idle, projection=projection,
-            talks=log is LogForm.TEXT and not quiet, as_json=as_json,
-        ))
-    )  # fmt: skip
+    with run_telemetry(log, level) as telemetry:
+        ending = shutdown.run(
+            with_health(listen, url, lambda seen: run_engine(
+                lambda: seen.opened(open(
+                    url, str(app), workers=workers, telemetry=telemetry, bus=bus, ends_process=True
+                )), str(app), url, shutdown, seen, until_idle=until_idle, projection=projection,
+                talks=log is LogForm.TEXT and not quiet, as_json=as_json,
+            ))
+        )  # fmt: skip
     if code := exit_code_of(ending):
         raise typer.Exit(code)
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Final
 
+from ..monitoring.listeners import Listeners
 from ..ports import Telemetry
+from ..settings import InvalidSetting, read_settings
 from ..wiring.log_listener import log_listener
 from .console import harmless, json_text, redraw, shown, styled, write
 from .show_history import from_here
@@ -53,6 +56,29 @@ def run_log(form: LogForm, level: LogLevel) -> Telemetry:
         context_class=dict,
     )
     return log_listener(logger, details=level is LogLevel.INFO)
+
+
+@contextmanager
+def run_telemetry(form: LogForm, level: LogLevel) -> Iterator[Telemetry]:
+    """The log, and with ``ONEX_TRACES`` traces beside it; what waits of them is sent at the end. Raises InvalidSetting."""
+    log, share = run_log(form, level), read_settings().traces
+    if not share:
+        yield log
+        return
+    try:
+        from ..monitoring.tracing import TraceTelemetry
+    except ImportError as error:
+        raise InvalidSetting(
+            f"ONEX_TRACES={share:g} needs OpenTelemetry, which is not here ({error}). Install the extra otel of your copy of ONEX: "
+            "pip install 'PATH/TO/ONEX[otel]', or unset it",
+            setting="ONEX_TRACES",
+        ) from error
+    logging.getLogger("opentelemetry").addHandler(logging.NullHandler())  # stderr has our lines only
+    traces = TraceTelemetry(share)
+    try:
+        yield Listeners(log, traces)
+    finally:
+        traces.close()
 
 
 class _Stderr:

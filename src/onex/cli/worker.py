@@ -9,7 +9,7 @@ import typer
 from ..wiring.engine import LEASE_S, open_worker
 from .health import with_health
 from .run import BusUrl, Log, Projection, Quiet, Verbose, Workers, level_of, run_engine
-from .run_log import LogForm, run_log
+from .run_log import LogForm, run_telemetry
 from .shutdown import Shutdown, exit_code_of
 from .store_options import AppPath, Json, ListenAt, Store, url_of
 
@@ -56,14 +56,15 @@ def worker(
     """
     level = level_of(verbose=verbose, quiet=quiet)
     shutdown, url = Shutdown(), url_of(store)
-    ending = shutdown.run(
-        with_health(listen, url, lambda seen: run_engine(
-            lambda: seen.opened(open_worker(
-                url, str(app), lease_s=lease, workers=workers, telemetry=run_log(log, level), bus=bus, ends_process=True
-            )),
-            str(app), url, shutdown, seen, until_idle=False, projection=projection, talks=log is LogForm.TEXT and not quiet,
-            as_json=as_json,
-        ))
-    )  # fmt: skip
+    with run_telemetry(log, level) as telemetry:
+        ending = shutdown.run(
+            with_health(listen, url, lambda seen: run_engine(
+                lambda: seen.opened(open_worker(
+                    url, str(app), lease_s=lease, workers=workers, telemetry=telemetry, bus=bus, ends_process=True
+                )),
+                str(app), url, shutdown, seen, until_idle=False, projection=projection, talks=log is LogForm.TEXT and not quiet,
+                as_json=as_json,
+            ))
+        )  # fmt: skip
     if code := exit_code_of(ending):
         raise typer.Exit(code)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from uuid import UUID
 
 import orjson
 
@@ -135,7 +136,9 @@ class DeadLetters:
             if self.service.closed is not None:
                 raise
             reason = error.message if isinstance(error, OnexError) else describe(error)
-            self.service.events("held_row_unreadable", key=str(row.key), error=reason)
+            self.service.events(
+                "held_row_unreadable", key=str(row.key), error=reason, correlation=UUID(bytes=row.correlation)
+            )
             self.service.note(
                 Note(row.pointer, row.state, row.attempt, crashes=row.crashes, result=row.result, error=reason)
             )

@@ -20,6 +20,7 @@ The store may fail while an instance is loaded: that error goes to the caller, w
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from uuid import UUID
 
 from ..kernel.errors import OnexError, ReducerFailed
 from ..kernel.user_code import caught
@@ -64,7 +65,7 @@ class FaultIsolation:
                 refused = self._crash_counts.step_refusal(one)
                 if refused is not None:
                     refusals[one] = refused
-                    self._events("refused_after_crashes", key=str(one.key), trigger=one.kind, error=refused.message)
+                    self._events("refused_after_crashes", **_named(one), error=refused.message)
         return taken, refusals
 
     async def fold(
@@ -187,7 +188,7 @@ class FaultIsolation:
                 refused[failing] = ReducerFailed(
                     f"{failing.kind!r} for {entry.key} could not be folded: {cause}", trigger=failing.kind
                 )
-                self._events("judging_failed", key=str(entry.key), trigger=failing.kind, error=cause)
+                self._events("judging_failed", **_named(failing), error=cause)
             try:
                 return again(pendings)
             except BaseException as error:
@@ -214,3 +215,7 @@ def _names(taken: Sequence[tuple[Entry, Sequence[Pending]]], refusals: Mapping[P
         for one in pendings
         if (one.ticket or one.comes_again or one.settles is not None) and one not in refusals
     ]
+
+
+def _named(pending: Pending) -> dict[str, str | UUID]:
+    return {"key": str(pending.key), "trigger": pending.kind, "correlation": UUID(bytes=pending.correlation)}

@@ -22,6 +22,7 @@ For each row, in this order:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Container
+from uuid import UUID
 
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import EffectUnknown, KilledItsProcess, OnexError
@@ -125,7 +126,7 @@ class Takeover:
         crash_counts, name = self.service.crash_counts, row_name(row.pointer)
         refused = crash_counts.refusal(name)
         if refused is not None:
-            self.service.events("dead_after_crashes", key=str(row.key), error=refused.message)
+            self.service.events("dead_after_crashes", **_named(row), error=refused.message)
             self.service.note(Note(row.pointer, EnumOutboxState.DEAD, row.attempt, error=refused.message))
             return None
         with crash_counts.running([name]):
@@ -140,7 +141,7 @@ class Takeover:
         except BaseException as error:  # validators raise anything, and a damaged row may hold anything
             reason = error.message if isinstance(error, OnexError) else caught(error)
             if reason != row.error:
-                self.service.events("intent_stranded", key=str(row.key), error=reason)
+                self.service.events("intent_stranded", **_named(row), error=reason)
         if reason != row.error:  # a row is read again and again: its reason is written once
             note = Note(row.pointer, row.state, row.attempt, row.due_us, row.started, row.crashes, row.result, reason)
             self.service.note(note)
@@ -181,3 +182,7 @@ class Takeover:
         note = Note(row.pointer, attempt=delivery.attempt, due_us=row.due_us, started=started, crashes=delivery.crashes)
         await self.service.note_durably(note)
         delivery.alone = delivery.crashes >= CRASHES_ALONE
+
+
+def _named(row: OutboxRow) -> dict[str, str | UUID]:
+    return {"key": str(row.key), "correlation": UUID(bytes=row.correlation)}

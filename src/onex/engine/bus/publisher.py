@@ -134,7 +134,11 @@ class EventPublisher:
             for one, answer in done:
                 if answer.outcome is EnumPublished.REJECTED:
                     self.events(
-                        "event_rejected", topic=one.outgoing.topic, key=one.outgoing.key.decode(), error=answer.reason
+                        "event_rejected",
+                        topic=one.outgoing.topic,
+                        key=one.outgoing.key.decode(),
+                        error=answer.reason,
+                        correlation=one.outgoing.envelope.correlation_id,
                     )
         self._careful = failed is not None
         if failed is not None:
