@@ -28,8 +28,8 @@ LEAKS = {
 # The simulator owns time: the engine waits by the Clock port. `asyncio.sleep(0)` only lets others go first.
 WAITS = {"asyncio.sleep", "asyncio.to_thread", "asyncio.run"}
 WORLDLY = (
-    "adapters", "cli", "service", "bench", "processes", "simulation", "testing", "doctor", "repository", "app", "wiring", "monitoring",
-    "settings", "effects",
+    "adapters", "cli", "service", "bench", "processes", "simulation", "testing", "doctor", "repository", "app", "wiring",
+    "monitoring", "settings", "effects",
 )  # fmt: skip
 WORLDLY_FILES = ("effects.py", "compute.py")
 KERNEL_LIBRARIES = {"pydantic", "pydantic_core"}
