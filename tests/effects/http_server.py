@@ -39,6 +39,7 @@ class HttpServer:
     port: int = 0
     got: list[Got] = field(default_factory=list)
     connections: int = 0
+    serving: dict[asyncio.Task[None], asyncio.StreamWriter] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -46,6 +47,9 @@ class HttpServer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None, "a connection is served in a task"
+        self.serving[task] = writer
         with suppress(asyncio.IncompleteReadError, ConnectionError, HangUp):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -62,6 +66,7 @@ class HttpServer:
                 writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + content)
                 await writer.drain()
         writer.close()
+        del self.serving[task]
 
 
 @asynccontextmanager
@@ -78,6 +83,9 @@ async def http_server(
         yield made
     finally:
         server.close()
+        for writer in [*made.serving.values()]:
+            writer.close()
+        await asyncio.gather(*made.serving)
 
 
 def json(text: str) -> Answer:

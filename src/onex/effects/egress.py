@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Protocol
 
@@ -30,6 +30,10 @@ from ..kernel.errors import EffectFailed
 
 _NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+
+
+Judge = Callable[[str], bool]
+"""Whether an address, as text, may be connected to."""
 
 
 class EgressRefused(EffectFailed):
@@ -81,6 +85,11 @@ def is_public(text: str) -> bool:
     return all(one.is_global and not one.is_multicast for one in (address, *_inside(address)))
 
 
+def is_any(text: str) -> bool:
+    """For ``private: true``."""
+    return True
+
+
 def _inside(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
     if isinstance(address, IPv4Address):
         return
@@ -95,10 +104,10 @@ def _inside(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Ad
 
 
 class PinnedBackend(httpcore2.AsyncNetworkBackend):
-    """Connects to an address that was judged. ``private`` allows every address."""
+    """Connects to an address that ``allowed`` judged."""
 
-    def __init__(self, resolver: Resolver, *, private: bool) -> None:
-        self._resolver, self._private = resolver, private
+    def __init__(self, resolver: Resolver, allowed: Judge) -> None:
+        self._resolver, self._allowed = resolver, allowed
         self._sockets = httpcore2.AnyIOBackend()
 
     async def connect_tcp(
@@ -124,7 +133,7 @@ class PinnedBackend(httpcore2.AsyncNetworkBackend):
             raise httpcore2.ConnectError(f"the name {host} has no address: {error}") from error
         if not addresses:
             raise httpcore2.ConnectError(f"the name {host} has no address")
-        refused = [] if self._private else [one for one in addresses if not is_public(one)]
+        refused = [one for one in addresses if not self._allowed(one)]
         if refused:
             raise EgressRefused(
                 f"{host} has the address {refused[0]}, which is not public; add private: true to the target, if it is meant"

@@ -38,7 +38,7 @@ from ..nodes.effect import EffectIO
 from ..nodes.given import ResultModel
 from ..ports import Clock, Result
 from .context import EffectContext
-from .egress import Egress, Resolver, SystemResolver
+from .egress import Egress, Resolver, SystemResolver, is_any, is_public
 from .http_exchange import HttpAnswer, HttpExchange, HttpRequest
 
 EXCERPT_CHARACTERS = 200
@@ -63,7 +63,8 @@ class HttpApi:
         resolver: Resolver | None = None,
     ) -> None:
         self.name, self.context = name, context
-        self._private, self._ca_file, self._hosts, self._at_once = private, ca_file, hosts, at_once
+        self._allowed = is_any if private else is_public
+        self._ca_file, self._hosts, self._at_once = ca_file, hosts, at_once
         self._resolver = resolver or SystemResolver()
         self._exchange: HttpExchange | None = None
 
@@ -92,7 +93,7 @@ class HttpApi:
         if self._exchange is None:
             ca_file = await self.context.settings.optional(self._ca_file, what=f"ca_file of {self.name!r}")
             self._exchange = HttpExchange(
-                self._resolver, self.context.settings, private=self._private, at_once=self._at_once, ca_file=ca_file
+                self._resolver, self.context.settings, allowed=self._allowed, at_once=self._at_once, ca_file=ca_file
             )
             self.context.closes(self._exchange.close)
         with self.context.audit.call(intent, request.shown) as call:

@@ -26,7 +26,7 @@ import httpx2
 from ..contracts.model.target_http import READS
 from ..kernel.errors import EffectFailed, EffectUnknown
 from ..kernel.user_code import describe
-from .egress import Egress, EgressRefused, PinnedBackend, Resolver
+from .egress import Egress, EgressRefused, Judge, PinnedBackend, Resolver, is_public
 from .secrets import SettingValues
 
 REDIRECTS = 3
@@ -68,11 +68,17 @@ class HttpExchange:
     """Sends requests of one target over connections that it keeps open."""
 
     def __init__(
-        self, resolver: Resolver, settings: SettingValues, *, private: bool, at_once: int, ca_file: str | None
+        self,
+        resolver: Resolver,
+        settings: SettingValues,
+        *,
+        allowed: Judge = is_public,
+        at_once: int = 10,
+        ca_file: str | None = None,
     ) -> None:
-        """``at_once``: connections at most. Raises EffectFailed for a file of certificates that cannot be read."""
+        """``allowed`` judges addresses; ``at_once``: connections at most. Raises EffectFailed where ``ca_file`` cannot be read."""
         self._settings = settings
-        self._transport = _PinnedTransport(PinnedBackend(resolver, private=private), at_once, _trust(ca_file))
+        self._transport = _PinnedTransport(PinnedBackend(resolver, allowed), at_once, _trust(ca_file))
 
     async def send(self, request: HttpRequest, egress: Egress, max_bytes: int) -> HttpAnswer:
         """The last answer, whatever its status. Raises EffectFailed, EffectUnknown."""
