@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from onex.effects.egress import Egress, SystemResolver, is_public
+from onex.effects.egress import Egress, SystemResolver, is_any, is_public
 from onex.effects.http_exchange import HttpAnswer, HttpExchange, HttpRequest
 from onex.effects.secrets import SettingValues
 from onex.kernel.errors import EffectFailed, EffectUnknown
@@ -85,6 +85,19 @@ def test_sixty_addresses_and_none_reaches_the_canary() -> None:
             return canary.connections, passed
 
     assert asyncio.run(story()) == (0, [])
+
+
+def test_the_canary_rings_where_it_is_allowed_to() -> None:
+    async def story() -> int:
+        async with http_server() as canary:
+            sender = exchange(StubNames(), allowed=is_any)
+            egress = Egress(("http", "bank.example", canary.port), ("*", f"*:{canary.port}"))
+            for host in ("127.1", "2130706433", "localhost"):
+                await sender.send(request(f"http://{host}:{canary.port}/"), egress, 1000)
+            await sender.close()
+            return len(canary.got)
+
+    assert asyncio.run(story()) == 3
 
 
 @pytest.mark.parametrize("url", ["https://other.example/", "https://bank.example:8443/", "https://sub.bank.example/",

@@ -102,12 +102,18 @@ class HttpApi:
         return answer
 
     def refused(
-        self, request: HttpRequest, answer: HttpAnswer, call: ModelHttpCall = _PLAIN
+        self,
+        intent: ModelIntent[BaseModel],
+        request: HttpRequest,
+        answer: HttpAnswer,
+        call: ModelHttpCall = _PLAIN,
     ) -> EffectFailed | EffectUnknown:
         """What an answer that is no success means."""
         status, code = answer.status, f"http_{answer.status}"
         excerpt = plain_text(answer.body.decode("utf-8", "replace"), EXCERPT_CHARACTERS)
-        message = self.context.settings.masked(f"{request.shown} was answered {status}: {excerpt}".rstrip(": "))
+        message = self.context.settings.masked(
+            f"{request.shown} was answered {status}: {excerpt}".rstrip(": "), intent.payload
+        )
         wait_s = retry_after_s(answer, self.context.clock)
         later = {} if wait_s is None else {"retry_after_s": wait_s}
         if 400 <= status < 500 or status in call.failed or (status == 503 and wait_s is not None):
@@ -148,7 +154,7 @@ class HttpExecutor:
         if answer is None:
             answer = await self._api.send(intent, request, egress, call.max_bytes)
             if not answer.is_success:
-                raise self._api.refused(request, answer, call)
+                raise self._api.refused(intent, request, answer, call)
             if call.cache is not None:
                 self._kept.put(request.url, answer, call.cache.ttl_ms)
         return self._result(intent, call, request, answer)

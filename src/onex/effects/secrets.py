@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
+from pydantic import BaseModel
+
 from ..contracts.model.setting import ModelSetting
 from ..kernel.errors import EffectFailed
+from ..kernel.secret import secret_texts
 from ..kernel.user_code import caught
 
 MASK = "***"
@@ -68,10 +71,10 @@ class SettingValues:
         while len(self._hidden) > REMEMBERED:
             del self._hidden[next(iter(self._hidden))]
 
-    def masked(self, text: str) -> str:
-        """``text`` without any value that was read, the longest first."""
-        for value in sorted(self._hidden, key=len, reverse=True):
-            if value in text:
+    def masked(self, text: str, payload: BaseModel | None = None) -> str:
+        """``text`` without any value that was read, and without those of the fields of ``payload`` that are marked Secret."""
+        for value in sorted((*self._hidden, *secret_texts(payload)), key=len, reverse=True):
+            if len(value) >= MASKED_FROM and value in text:
                 text = text.replace(value, MASK)
         return text
 

@@ -116,7 +116,7 @@ async def posted(
     request = HttpRequest("POST", address, {**headers, "Content-Type": "application/json"}, body, shown)
     answer = await api.send(intent, request, egress, ANSWER_BYTES)
     if not answer.is_success:
-        raise api.refused(request, answer)
+        raise api.refused(intent, request, answer)
     return Result(None)
 
 
