@@ -19,7 +19,7 @@ from types import ModuleType, UnionType
 from typing import Literal, Union, get_args, get_origin
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperGroup, TyperOption
@@ -44,7 +44,7 @@ from onex.contracts.foreign.normalise.references import SCHEMAS
 from onex.contracts.foreign.normalise.workflow import LOOSE as PARTS_OF_WORKFLOW
 from onex.contracts.foreign.normalise.workflow import WORKFLOWS
 from onex.contracts.load import RUN_BY
-from onex.contracts.model import fsm, setting, target, target_http, target_policy, target_sql
+from onex.contracts.model import fsm, orchestration, setting, target, target_http, target_policy, target_sql
 from onex.contracts.model import part as contract_part
 from onex.contracts.model.contract import EnumNodeKind, ModelContractReducer, ModelContractWorkflow, ModelResourceLimits
 from onex.contracts.model.key_usage import models_of
@@ -334,6 +334,9 @@ PARTS: Sequence[tuple[str, type[BaseModel]]] = (
     ("intents[]", target.ModelIntentCall),
     ("intents[].outcomes", fsm.ModelIntentOutcomes),
     ("intents[].retry", fsm.ModelIntentRetry),
+    ("tasks[]", orchestration.ModelTask),
+    ("tasks[].compensate", orchestration.ModelCall),
+    ("tasks[].map", orchestration.ModelMap),
     ("resource_limits", ModelResourceLimits),
     ("contract_version", contract_part.ModelContractVersion),
     ("targets.NAME", target.ModelTarget),
@@ -376,6 +379,8 @@ def _type(field: FieldInfo) -> str:
 def _type_text(kind: object) -> str:
     if isinstance(kind, UnionType) or get_origin(kind) is Union:
         return " or ".join(_type_text(one) for one in get_args(kind) if one is not type(None))
+    if kind is JsonValue:
+        return "any value"
     if get_origin(kind) is dict:
         return f"mapping of names to {_type_text(get_args(kind)[1])}"
     if get_origin(kind) is tuple:

@@ -60,7 +60,7 @@ def references(source: str) -> Iterator[tuple[int, str]]:
         while isinstance(walk, ast.Attribute):
             chain.append(walk.attr)
             walk = walk.value
-        if isinstance(walk, ast.Name):
+        if isinstance(walk, ast.Name) and isinstance(walk.ctx, ast.Load):  # a field that is called input reads nothing
             yield walk.lineno, ".".join([table.get(walk.id, walk.id), *reversed(chain)])
         if isinstance(node, ast.ImportFrom) and node.level == 0:
             for alias in node.names:

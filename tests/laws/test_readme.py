@@ -1,20 +1,24 @@
-"""The picture on the first page is the one the contract gives."""
+"""The pictures of contracts, on the first page and in the pages of concepts, are the ones that the contracts give."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
+
 from onex import load_app
-from onex.contracts.draw.machine_diagram import mermaid
+from onex.contracts.draw.contract_pictures import pictures
 
 ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", "docs/concepts/orchestration.md")
 
 
-def test_the_picture_is_drawn_from_the_contract() -> None:
-    text = (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("page", PAGES)
+def test_the_picture_is_drawn_from_the_contract(page: str) -> None:
+    text = (ROOT / page).read_text()
     found = re.findall(r"<!-- diagram: (\S+) -->\n```mermaid\n(.*?)```", text, flags=re.S)
-    assert found, "the first page shows a machine"
+    assert found, "the page shows a picture"
     for app, drawn in found:
         (workflow,) = load_app(ROOT / app).workflows.values()
-        assert drawn.strip() == mermaid(workflow.reducer.machine).strip(), f"run: onex diagram {app}"
+        assert drawn.strip() == pictures(workflow.contract)[0].mermaid.strip(), f"run: onex diagram {app}"

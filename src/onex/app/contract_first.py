@@ -5,15 +5,23 @@ The contracts are checked before any module is imported. After each step that ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 from ..contracts.compile import BUILT_IN_PAYLOADS, LocatedContract, PythonPlace
 from ..contracts.load import load_contract
 from ..contracts.text.yaml_tree import place_of
+from ..kernel.errors import ContractError
 from ..kernel.machine import Handlers
 from ..kernel.step import State
+from ..nodes.compute import COMPUTE, ComputeIO
+from ..nodes.effect import EFFECT, EffectIO
+from ..nodes.io import Function, FunctionShape, compute_shape, effect_shape
+from ..orchestration.join import Functions
+from ..orchestration.joined_app import WrittenPlan, joined_app
+from .executors import marked
 from .folder import DECISIVE, AppFolder
 from .load_report import LoadReport
 from .migrations import DeclaredChanges, changes_in
@@ -34,7 +42,21 @@ class ContractFirst:
         self.report.judge()
         self._check_files(contracts)
         imported = modules.imported(self._names())
-        return [self._source(home, located, imported) for home, located in contracts.items()]
+        sources = [self._source(home, located, imported) for home, located in contracts.items()]
+        plans = [
+            WrittenPlan(one.home, one.located, one.classes, _functions(one.modules))
+            for one in sources
+            if one.located.contract.tasks
+        ]
+        by_home = {one.home: one for one in sources}
+        for written, plan in joined_app(plans):
+            self.report.add(plan.findings)
+            made = replace(
+                by_home[written.home], located=written.contract, classes=plan.classes, handlers=plan.handlers
+            )
+            sources = [one for one in sources if one.located.contract.name != made.located.contract.name] + [made]
+        self.report.judge()
+        return sources
 
     def _contracts(self) -> dict[str, LocatedContract]:
         contracts: dict[str, LocatedContract] = {}
@@ -63,6 +85,8 @@ class ContractFirst:
         """A contract that names no class of the app needs no ``payloads.py``."""
         for home, located in contracts.items():
             contract = located.contract
+            if contract.tasks:
+                continue  # a model may stand in the contract itself
             named = {contract.state_model, *contract.payloads.values(), *(one.payload for one in contract.intents)}
             if named - {None, *BUILT_IN_PAYLOADS} and "payloads" not in self.folder.parts(home):
                 path = self.folder.show(self.folder.root.joinpath(*home.split("."), "payloads.py"))
@@ -82,11 +106,17 @@ class ContractFirst:
             for part, name in (*self.folder.shared(home).items(), *parts.items())
             if part in ("effects", "compute")
         )
+        classes: Mapping[str, object] = vars(modules[parts["payloads"]]) if "payloads" in parts else {}
+        handlers = self._handlers(modules[parts["reducer"]]) if "reducer" in parts else None
+        if located.contract.tasks and "reducer" in parts:
+            spot = PythonPlace(self.folder.show(Path(str(modules[parts["reducer"]].__file__))), 1)
+            message = "an orchestration has no handlers of its own: they are made of its tasks"
+            self.report.error("handlers", spot, message, "remove reducer.py, or make it a workflow that a task starts")
         return WorkflowSource(
             home,
             located,
-            vars(modules[parts["payloads"]]) if "payloads" in parts else {},
-            self._handlers(modules[parts["reducer"]]) if "reducer" in parts else None,
+            classes,
+            handlers,
             tuple(parts[part] for part in DECISIVE if part in parts),
             changes_in(modules[parts["migrations"]]) if "migrations" in parts else DeclaredChanges(),
             served,
@@ -99,4 +129,27 @@ class ContractFirst:
         spot = PythonPlace(self.folder.show(Path(str(module.__file__))), 1)
         message = f"reducer.py has {len(tables) or 'no'} tables of handlers"
         self.report.error("handlers", spot, message, "write one: orders = reducer(Order); or remove the file")
+        return None
+
+
+def _functions(served: Iterable[tuple[str, ModuleType]]) -> Functions:
+    """What the functions of these modules take and return. One that cannot be read has a finding of its own later."""
+    effects: dict[str, FunctionShape] = {}
+    computes: dict[str, FunctionShape] = {}
+    for part, module in served:
+        mark, found = (EFFECT, effects) if part == "effects" else (COMPUTE, computes)
+        for target, function in marked(module, mark).items():
+            shape = _shape(function, mark)
+            if shape is not None:
+                found[target] = shape
+    return Functions(
+        {target: (one.payload, one.result) for target, one in effects.items()},
+        {name: (one.payload, one.result) for name, one in computes.items()},
+    )
+
+
+def _shape(function: Function, mark: str) -> FunctionShape | None:
+    try:
+        return effect_shape(function, EffectIO) if mark == EFFECT else compute_shape(function, ComputeIO)
+    except ContractError:
         return None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import JsonValue
 
-from ..contracts.text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlPlace, YamlScalar
+from ..contracts.text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlPlace, YamlScalar, located
 from .intents import SourcePlace
 
 Show = Callable[[str], str]
@@ -20,12 +20,7 @@ class LocatedNodes:
         self._home, self._show = home, show
 
     def of(self, value: JsonValue, place: SourcePlace) -> YamlNode:
-        if isinstance(value, dict):
-            return self.mapping({name: self.of(part, place) for name, part in value.items()}, place)
-        if isinstance(value, list):
-            return self.listing([self.of(part, place) for part in value], place)
-        # a StrEnum is text in a contract
-        return YamlScalar(str(value) if isinstance(value, str) else value, self._place(place))
+        return located(value, self._place(place))
 
     def mapping(self, parts: Mapping[str, YamlNode], place: SourcePlace) -> YamlMap:
         at = self._place(place)

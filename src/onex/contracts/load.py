@@ -21,12 +21,17 @@ from .guard.problem import suggest
 from .implied_names import with_implied_names
 from .model.contract import ModelContractWorkflow
 from .model.key_usage import EnumKeyUsage, keys_of, models_of, sort_keys
+from .model.orchestration import ModelOrchestration
 from .model.part import STRICT, use_of
+from .orchestration.declared_payloads import DeclaredModels
+from .orchestration.expansion import expanded
+from .orchestration.task_checks import check_tasks
 from .text.yaml_tree import (
     FINDINGS_MAX,
     Loc,
     YamlMap,
     YamlPlace,
+    YamlScalar,
     node_at,
     place_of,
     plain,
@@ -34,6 +39,7 @@ from .text.yaml_tree import (
 )
 
 FEW = 3
+TASKS = "tasks"
 RUN_BY = {"engine", "docs"}
 
 
@@ -63,6 +69,11 @@ def load_tree(tree: YamlMap, path: str, earlier: tuple[Finding, ...] = ()) -> Lo
 
     Names that the text leaves out are in the tree that it returns (``implied_names``).
     """
+    if TASKS in tree.entries:
+        made, wrong = _with_machine(tree, path)
+        if made is None:
+            return LoadedContract(None, tree, (*earlier, *wrong))
+        tree = made
     tree = with_implied_names(tree)
     contract, shape = _typed(tree, path)
     found = [*earlier]
@@ -80,6 +91,22 @@ def load_tree(tree: YamlMap, path: str, earlier: tuple[Finding, ...] = ()) -> Lo
         ]
     findings = tuple(found)
     return LoadedContract(None if errors(findings) else contract, tree, findings)
+
+
+def _with_machine(tree: YamlMap, path: str) -> tuple[YamlMap | None, list[Finding]]:
+    """An orchestration with the machine and the intents that its tasks make; None after a finding."""
+    own = YamlMap({key: one for key, one in tree.entries.items() if key in ModelOrchestration.model_fields}, tree.place)
+    try:
+        plan = ModelOrchestration.model_validate_json(to_json(plain(own)), context=STRICT)
+    except PydanticError as error:
+        return None, [translate(tree, path, detail) for detail in error.errors(include_url=False)[:FINDINGS_MAX]]
+    found = [*check_tasks(tree, plan, path), *DeclaredModels(tree, plan.models, path).findings]
+    word, name = tree.get("node_type"), tree.get("name")
+    if isinstance(word, YamlScalar) and not str(word.value).startswith("ORCHESTRATOR"):
+        fix = "write node_type: ORCHESTRATOR_GENERIC"
+        found.append(_finding(path, word.place, "unknown_value", f"a {word.value} has no tasks", fix))
+    called = name.value if isinstance(name, YamlScalar) and isinstance(name.value, str) else TASKS
+    return (None if found else expanded(tree, called, plan)), found
 
 
 def _typed(tree: YamlMap, path: str) -> tuple[ModelContractWorkflow | None, list[Finding]]:
@@ -187,6 +214,7 @@ _PATTERNS = {
     r"^[A-Za-z][A-Za-z0-9_-]{0,63}(\.[A-Za-z][A-Za-z0-9_-]{0,63})?$": "begin with a letter, then letters, digits, _ or -, at "
     "most 64; or be two such names with a dot between them",
     r"^[a-z][a-z0-9_]{0,63}$": "begin with a small letter, then small letters, digits or _, at most 64",
+    r"^[a-z][a-z0-9_]{0,39}$": "begin with a small letter, then small letters, digits or _, at most 40",
     r"^[A-Za-z_][A-Za-z0-9_]{0,127}$": "be the bare name of a class in payloads.py, without module or path",
     r"^[A-Za-z0-9_][A-Za-z0-9_./:@-]{0,199}$": "be letters, digits and _ . / : @ -, at most 200",
 }

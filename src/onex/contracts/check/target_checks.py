@@ -44,6 +44,7 @@ class _TargetChecks:
 
     def run(self) -> Iterator[Finding]:
         named = {one.target for one in self.contract.intents if one.type not in _INSIDE}
+        named |= {task.effect for task in self.contract.tasks}  # the children of a map call it
         for name, target in self.contract.targets.items():
             at: Loc = ("targets", name)
             if name not in named:

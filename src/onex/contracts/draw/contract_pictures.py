@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from ..model.contract import ModelContractBase, machine_of
+from ..model.contract import ModelContractBase, ModelContractWorkflow, machine_of
 from ..model.operation import ModelComputeSubcontract
+from ..model.orchestration import ModelTask
 from ..model.workflow import ModelWorkflowCoordination, ModelWorkflowStep
+from ..orchestration.task_checks import needs
 from .drawing import EnumFlow, GraphEdge, GraphNode
 from .layout import layout
 from .machine_diagram import StateGraph, entity, machine_svg, mermaid
@@ -26,12 +28,17 @@ class Picture(NamedTuple):
 
 
 def pictures(contract: ModelContractBase) -> tuple[Picture, ...]:
-    """The machine first; () when there is nothing to draw."""
+    """The machine first; () when there is nothing to draw. Of an orchestration the tasks, not the machine made of them."""
     made = []
-    machine = machine_of(contract)
+    plan = plan_graph(contract) if isinstance(contract, ModelContractWorkflow) and contract.tasks else None
+    machine = machine_of(contract) if plan is None else None
     if machine is not None:
         made.append(Picture(contract.name, mermaid(machine), machine_svg(machine, contract.name)))
-    for what, figure in (("work", _work(contract.workflow)), ("pipeline", _pipeline(contract.compute))):
+    for what, figure in (
+        ("tasks", plan),
+        ("work", _work(contract.workflow)),
+        ("pipeline", _pipeline(contract.compute)),
+    ):
         if figure is not None:
             title = f"{contract.name}: {what}" if made else contract.name
             description = f"The order of {len(figure.nodes)} steps."
@@ -50,6 +57,50 @@ def flowchart(figure: StateGraph) -> str:
         label = f'|"{entity(edge.label)}"|' if edge.label else ""
         lines.append(f"    {numbers[edge.source]} -->{label} {numbers[edge.target]}")
     return "\n".join(lines) + "\n"
+
+
+def plan_graph(contract: ModelContractWorkflow, done: Mapping[str, str] = {}) -> StateGraph:  # never changed
+    """Tasks, and what each waits for. ``done[task]`` is how far it is in one instance."""
+    waits = needs(contract)
+    nodes = tuple(
+        GraphNode(
+            task.id, task.id, _KIND_OF_TASK.get(task.kind, ""), detail=done.get(task.id, _what(task)), note=_note(task)
+        )
+        for task in contract.tasks
+    )
+    whens = {task.id: task.when or "" for task in contract.tasks}
+    edges = tuple(
+        GraphEdge(before, task, whens[task] and f"when {whens[task]}")
+        for task, needed in waits.items()
+        for before in needed
+        if not any(
+            before in _all_before(other, waits) for other in needed
+        )  # what follows from other edges is not drawn
+    )
+    return StateGraph(nodes, edges)
+
+
+def _all_before(task: str, waits: Mapping[str, Sequence[str]]) -> set[str]:
+    found: set[str] = set()
+    ahead = [*waits[task]]
+    while ahead:
+        if (name := ahead.pop()) not in found:
+            found.add(name)
+            ahead += waits[name]
+    return found
+
+
+_KIND_OF_TASK = {"effect": "effect", "compute": "compute", "workflow": "orchestrator", "map": "orchestrator"}
+
+
+def _what(task: ModelTask) -> str:
+    what = task.effect or task.compute or task.workflow or task.signal or ""
+    return f"{task.kind.removesuffix('_ms').replace('_', ' ')} {what}".strip()
+
+
+def _note(task: ModelTask) -> str:
+    undo = task.compensate and (task.compensate.effect or task.compensate.compute)
+    return task.description or task.approval or (f"undone by {undo}" if undo else "")
 
 
 def _work(work: ModelWorkflowCoordination | None) -> StateGraph | None:

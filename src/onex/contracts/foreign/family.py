@@ -25,8 +25,8 @@ THEIRS = frozenset((
 """Keys that no contract of ours has, and nearly every other."""
 
 DISCRIMINATORS: dict[EnumFamily, str] = {
-    EnumFamily.ONEX: "`state_model` is a class name with nothing of others beside it, or `intents` have `outcomes`; without a "
-    "`state_model`, a machine with our keys alone, in which nothing is wrong",
+    EnumFamily.ONEX: "`state_model` is a class name with nothing of others beside it, `intents` have `outcomes`, or there is a "
+    "list of `tasks`; without a `state_model`, a machine with our keys alone, in which nothing is wrong",
     EnumFamily.SKILL: "`event_bus.subscribe`/`publish` are mappings, or `execution` names a backend",
     EnumFamily.MARKET: "`handler: {module, class}` at the top",
     EnumFamily.BRIDGE: "`node_id`, and `subcontracts` a mapping or `version` a text",
@@ -70,6 +70,8 @@ def _text(node: YamlNode | None) -> str:
 def _onex(tree: YamlMap) -> bool:
     intents = tree.get("intents")
     if isinstance(intents, YamlList) and any(isinstance(one, YamlMap) and one.get("outcomes") for one in intents.items):
+        return True
+    if isinstance(tree.get("tasks"), YamlList) and not THEIRS & set(tree.entries):
         return True
     if not _text(tree.get("state_model")) or "." in _text(tree.get("state_model")):
         return False

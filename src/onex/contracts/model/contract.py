@@ -31,6 +31,7 @@ from .operation import (
     ModelKafkaConfig,
     Operations,
 )
+from .orchestration import ModelOrchestration
 from .part import (
     COMPARED,
     ENGINE,
@@ -201,14 +202,15 @@ class ModelContractOrchestrator(ModelContractBase):
     """Work in an order, or in none."""
 
 
-class ModelContractWorkflow(ModelContractReducer):
+class ModelContractWorkflow(ModelOrchestration, ModelContractReducer):
     """``<workflow>/contract.yaml`` of an app: a reducer that this engine runs. ``name`` is the workflow type.
 
-    Without ``state_model`` the state is its status and nothing else.
+    Without ``state_model`` the state is its status and nothing else. With ``tasks`` it is an orchestration: its state, its machine
+    and its intents are made of them (``contracts.orchestration``).
     """
 
     name: Annotated[WorkflowType, ENGINE]
-    node_type: Annotated[Literal["REDUCER_GENERIC", "REDUCER"], ENGINE]
+    node_type: Annotated[Literal["REDUCER_GENERIC", "REDUCER", "ORCHESTRATOR_GENERIC", "ORCHESTRATOR"], ENGINE]
     contract_version: Annotated[ModelContractVersion, ENGINE]
     state_model: Annotated[ClassName | None, ENGINE] = None
     state_machine: Annotated[ModelFSMSubcontract, ENGINE]
@@ -218,8 +220,13 @@ class ModelContractWorkflow(ModelContractReducer):
     @property
     def decided(self) -> dict[str, JsonValue]:
         """What its code is: all that is said, without how its targets are reached, which decides no state."""
-        calls = {"__all__": set(BLOCKS)}
-        return self.model_dump(mode="json", exclude_defaults=True, exclude={"targets": True, "intents": calls})
+        calls = dict.fromkeys(BLOCKS, True)
+        tasks = {"__all__": {**calls, "compensate": calls}}
+        return self.model_dump(
+            mode="json",
+            exclude_defaults=True,
+            exclude={"targets": True, "intents": {"__all__": calls}, "tasks": tasks},  # type: ignore[arg-type]  # as pydantic says
+        )
 
     @property
     def payloads(self) -> dict[str, str]:

@@ -25,6 +25,7 @@ WORKFLOW = r"^[a-z][a-z0-9_]{0,63}$"
 CLASS = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 TARGET = r"^[A-Za-z0-9_][A-Za-z0-9_./:@-]{0,199}$"
 KIND = r"^[a-z][a-z0-9_]{0,63}$"
+TASK = r"^[a-z][a-z0-9_]{0,39}$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ WorkflowType = Annotated[str, Field(json_schema_extra={"pattern": WORKFLOW}), _w
 ClassName = Annotated[str, Field(json_schema_extra={"pattern": CLASS}), _word(CLASS)]
 Target = Annotated[str, Field(json_schema_extra={"pattern": TARGET}), _word(TARGET)]
 Kind = Annotated[str, Field(json_schema_extra={"pattern": KIND}), _word(KIND)]
+TaskName = Annotated[str, Field(json_schema_extra={"pattern": TASK}), _word(TASK)]
 Prose = Annotated[str, Field(max_length=4000)]
 Word = Annotated[str, Field(pattern=WORD)]
 Milliseconds = Annotated[int, Field(ge=1, le=366 * 24 * 3600 * 1000)]

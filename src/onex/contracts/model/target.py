@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 from ...kernel.intent import EnumIntentType
 from .fsm import ModelIntentDeclaration
-from .part import ENGINE
+from .part import ENGINE, Part
 from .target_block import ModelCallBlock, ModelTargetBlock
 from .target_cache import ModelCacheCall, ModelCacheTarget
 from .target_files import ModelFilesCall, ModelFilesTarget
@@ -66,12 +66,8 @@ class ModelTarget(ModelTargetPolicy):
         return {key: block for key in BLOCKS if (block := getattr(self, key)) is not None}
 
 
-class ModelIntentCall(ModelIntentDeclaration):
-    """One intent a reducer may emit: who serves it, what each outcome becomes, and, in one block, what it asks of its target.
-
-    Left out, ``outcomes`` are ``NAME.succeeded``, ``NAME.failed``, ``NAME.unknown`` where a transition has one of these, and the
-    ``trigger`` of a timer is its own name where the transition has it.
-    """
+class ModelCallBlocks(Part):
+    """What a call asks of its target, in one block."""
 
     http: Annotated[ModelHttpCall | None, ENGINE] = None
     sql: Annotated[ModelSqlCall | None, ENGINE] = None
@@ -85,5 +81,13 @@ class ModelIntentCall(ModelIntentDeclaration):
 
     @property
     def calls(self) -> dict[str, ModelCallBlock]:
-        """By key; an intent that loads has at most one."""
+        """By key; a call that loads has at most one."""
         return {key: block for key in BLOCKS if (block := getattr(self, key)) is not None}
+
+
+class ModelIntentCall(ModelCallBlocks, ModelIntentDeclaration):
+    """One intent a reducer may emit: who serves it, what each outcome becomes, and, in one block, what it asks of its target.
+
+    Left out, ``outcomes`` are ``NAME.succeeded``, ``NAME.failed``, ``NAME.unknown`` where a transition has one of these, and the
+    ``trigger`` of a timer is its own name where the transition has it.
+    """

@@ -117,6 +117,16 @@ def plain(node: YamlNode) -> JsonValue:
     return {name: plain(entry.node) for name, entry in node.entries.items()}
 
 
+def located(value: JsonValue, place: YamlPlace) -> YamlNode:
+    """A value as a tree that stands at one place. A StrEnum becomes its text."""
+    if isinstance(value, dict):
+        entries = {name: YamlEntry(YamlScalar(name, place), located(part, place)) for name, part in value.items()}
+        return YamlMap(entries, place)
+    if isinstance(value, list):
+        return YamlList(tuple(located(part, place) for part in value), place)
+    return YamlScalar(str(value) if isinstance(value, str) else value, place)
+
+
 def node_at(node: YamlNode | None, path: Loc) -> YamlNode | None:
     """The node at ``path``; None when the path leads nowhere."""
     for step in path:

@@ -1,0 +1,1 @@
+"""Tasks in a contract, and the machine and intents that follow from them."""

@@ -1,0 +1,1 @@
+"""Orchestrations: the pure reducer that carries a plan of tasks out."""
