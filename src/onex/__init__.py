@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # what the table below says, in words a type checker reads
     from .kernel.migration import migrate
     from .kernel.quota import ResourceLimits
     from .kernel.rename import renames
-    from .kernel.retry import RetryPolicy
+    from .kernel.retry import BreakerPolicy, RetryPolicy
     from .kernel.secret import Secret
     from .kernel.step import State, Step
     from .nodes.chunks import cached, chunked
@@ -61,6 +61,7 @@ _HOMES = {
     "reducer": "kernel.machine",
     "renames": "kernel.rename",
     "ResourceLimits": "kernel.quota",
+    "BreakerPolicy": "kernel.retry",
     "RetryPolicy": "kernel.retry",
     "Secret": "kernel.secret",
     "State": "kernel.step",
@@ -84,6 +85,7 @@ __all__ = [
     "Action",
     "App",
     "Blob",
+    "BreakerPolicy",
     "Committed",
     "ComputeIO",
     "EffectFailed",

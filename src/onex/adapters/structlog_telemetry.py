@@ -31,9 +31,12 @@ LEVELS: Final[Mapping[str, str]] = {
     "attempt_began": "info",
     "attempt_succeeded": "info",
     "attempt_cut_off": "info",
+    "breaker_closed": "info",
+    "effect_log": "info",
     "external_call": "info",
 }
-"""The level of each event. An event that is not listed is a ``warning``: nothing is lost, and somebody should look."""
+"""The level of each event; that of an ``effect_log`` is the one that the function chose. An event that is not listed is a
+``warning``: nothing is lost, and somebody should look."""
 
 
 class Logger(Protocol):
@@ -65,7 +68,10 @@ class StructlogTelemetry:
             for key, value in fields.items()
             if value is not None and value != ""
         }
-        match LEVELS.get(name, "warning"):
+        level = LEVELS.get(name, "warning")
+        if name == "effect_log":
+            level = str(plain.pop("level", level))
+        match level:
             case "info":
                 self._logger.info(name, **plain)
             case "error":

@@ -12,8 +12,9 @@ from ..contracts.text.yaml_tree import place_of
 from ..kernel.action import Nothing
 from ..kernel.errors import ContractError
 from ..kernel.intent import EnumIntentType, EnumOutcome, IntentSpec
+from ..kernel.target_policy import NO_POLICY, contradictions
 from ..nodes.compute import COMPUTE, ComputeIO
-from ..nodes.effect import EFFECT, EffectIO
+from ..nodes.effect import EFFECT, EffectIO, policy_of
 from ..nodes.io import Function, FunctionShape, compute_shape, effect_shape
 from .load_report import LoadReport
 from .target_checks import TargetChecks
@@ -94,6 +95,11 @@ class Executors:
                 message = f"nothing serves {spec.target!r}: {file} has no such function"
                 self._at(located, n, "target", "no_executor", message, fix)
             return
+        declared = located.contract.targets.get(spec.target)
+        differ = contradictions(NO_POLICY if declared is None else declared.policy, policy_of(function))
+        if differ:
+            message = f"{' and '.join(differ)} of {spec.target!r} stand in the contract and here, and differ"
+            self.report.error("two_policies", self.report.of(function), message, "say it in one place")
         try:
             shape = compute_shape(function, ComputeIO) if computed else effect_shape(function, EffectIO)
         except ContractError as error:

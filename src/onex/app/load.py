@@ -37,8 +37,9 @@ from ..kernel.machine import MachineReducer
 from ..kernel.migration import Migrations
 from ..kernel.quota import NO_LIMITS, ResourceLimits
 from ..kernel.step import State
+from ..kernel.target_policy import NO_POLICY, TargetPolicy, joined
 from ..nodes.compute import COMPUTE
-from ..nodes.effect import EFFECT
+from ..nodes.effect import EFFECT, policy_of
 from ..nodes.io import Function
 from ..ports import Code
 from .contract_first import ContractFirst
@@ -91,6 +92,14 @@ class LoadedWorkflow:
         """What one of its instances may take."""
         limited = self.contract.resource_limits
         return NO_LIMITS if limited is None else limited.limits
+
+    @property
+    def policies(self) -> dict[str, TargetPolicy]:
+        """``policies[target]``, of the targets that have one."""
+        found = {target: declared.policy for target, declared in self.contract.targets.items()}
+        for target, function in self.effects.items():
+            found[target] = joined(found.get(target, NO_POLICY), policy_of(function))
+        return {target: policy for target, policy in found.items() if policy != NO_POLICY}
 
     @property
     def recorded(self) -> Workflow:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from types import FunctionType
 from typing import Generic, TypeVar, overload
 
 from pydantic import JsonValue
@@ -24,8 +23,11 @@ from pydantic import JsonValue
 from ..kernel.action import Action, Nothing
 from ..kernel.intent import EnumIntentType
 from ..kernel.quota import NO_LIMITS, ResourceLimits
-from ..kernel.retry import RetryPolicy
+from ..kernel.retry import BreakerPolicy, RetryPolicy
 from ..kernel.step import S, State, Step
+from ..kernel.target_policy import NO_POLICY, TargetPolicy
+from ..nodes.effect import POLICY
+from .declared_problems import DeclaredProblems
 from .edges import ARROW, TRIGGER, Edge, read_edge
 from .intents import (
     AnyHandler,
@@ -33,7 +35,6 @@ from .intents import (
     DeclaredTransition,
     Handler,
     P,
-    Problem,
     SentIntent,
     ServeDecorator,
     SourcePlace,
@@ -50,7 +51,7 @@ H = TypeVar("H", bound=AnyHandler)
 S2 = TypeVar("S2", bound=State)
 
 
-class WorkflowDeclaration(SchemaChanges, Generic[S]):
+class WorkflowDeclaration(DeclaredProblems, SchemaChanges, Generic[S]):
     """One workflow as declared. Made by ``workflow``."""
 
     def __init__(
@@ -65,14 +66,14 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         limits: ResourceLimits,
         description: str,
     ) -> None:
-        super().__init__()
+        DeclaredProblems.__init__(self)
+        SchemaChanges.__init__(self)
         self.name, self.state, self.place = name, state, place
         self.version, self.state_schema, self.terminal, self.description = version, state_schema, terminal, description
         self.transitions: list[DeclaredTransition] = []
         self.intents: list[DeclaredIntent] = []
         self.unleased: dict[str, SourcePlace] = {}
         self.public: dict[str, SourcePlace] = {}
-        self.problems: list[Problem] = []
         self.limits = limits
         given: object = limits
         if not isinstance(given, ResourceLimits):
@@ -233,7 +234,11 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         delivery: str | None = None,
         priority: str | None = None,
         timeout: timedelta | None = None,
+        heartbeat: timedelta | None = None,
         concurrency: int | None = None,
+        rate_per_s: float | None = None,
+        burst: int | None = None,
+        circuit_breaker: BreakerPolicy | None = None,
         on_exit: str | None = None,
         detached: bool = False,
         succeeded: str = "",
@@ -243,8 +248,10 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         """This function performs an intent, and becomes a ``ServedIntent``: ``def charge(intent: ModelIntent[Charge]) -> Charged``.
 
         Intent and ``target`` are called like it. ``retry``: attempts (5), or a policy. ``timeout`` (30 s) bounds one attempt,
-        ``concurrency`` (10) how many of a target run at once. ``succeeded``, ``failed``, ``unknown`` name the outcomes' triggers,
-        by default ``charge.succeeded`` and so on. When no handler names one of them, the intent has no outcomes: nobody waits.
+        ``heartbeat`` the time between two of its heartbeats. ``concurrency`` (10) is how many of a target run at once;
+        ``rate_per_s``, ``burst`` and ``circuit_breaker`` are its other policies (``TargetPolicy``). ``succeeded``, ``failed``,
+        ``unknown`` name the outcomes' triggers, by default ``charge.succeeded`` and so on. When no handler names one of them, the
+        intent has no outcomes: nobody waits.
         ``kind`` is its type in the contract; ``delivery`` is at_least_once or at_most_once; ``priority`` is critical, high,
         normal, low or background. ``on_exit="cancel"`` cancels it when its status is left. When the instance ends, what waits is
         cancelled; with ``detached`` it still runs. What waits for a retry and is cancelled has no outcome, though a try may have
@@ -252,12 +259,14 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         """
         place = SourcePlace.of_caller(1)
         self._check_span(timeout, place)
-        options = contract_options(retry, delivery, priority, timeout, concurrency, on_exit, detached)
+        self._check_span(heartbeat, place)
+        options = contract_options(retry, delivery, priority, timeout, concurrency, on_exit, detached, heartbeat)
+        policy = self._policy(rate_per_s, burst, circuit_breaker, place)
         given: object = target  # a function, when the decorator is not called
         if not isinstance(given, str):
             self._problem("not_called", place, "effect is used without brackets", "write @NAME.effect()")
 
-        return self._served("effect", kind, target, name, place, options, (succeeded, failed, unknown))
+        return self._served("effect", kind, target, name, place, options, (succeeded, failed, unknown), policy)
 
     def compute(
         self,
@@ -288,11 +297,14 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         place: SourcePlace,
         options: dict[str, JsonValue],
         triggers: tuple[str, str, str],
+        policy: TargetPolicy = NO_POLICY,
     ) -> ServeDecorator:
         """``triggers`` of the outcomes, '' where none is named."""
 
         def make(function: AnyHandler) -> DeclaredIntent:
             self._check_function(function, decorator, place)
+            if policy is not NO_POLICY:
+                setattr(function, POLICY, policy)
             called = name or _name_of(function)
             outcomes, answered = outcome_names(called, *triggers), any(triggers)
             return DeclaredIntent(
@@ -352,19 +364,6 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
 
     def add_intent(self, declared: DeclaredIntent) -> None:
         self.intents.append(declared)
-
-    def _check_span(self, span: object, place: SourcePlace) -> None:
-        if span is not None and not isinstance(span, timedelta):
-            message = f"{span!r} is no span of time"
-            self._problem("not_a_span", place, message, "write timedelta(seconds=30)")
-
-    def _check_function(self, function: object, decorator: str, place: SourcePlace) -> None:
-        if not isinstance(function, FunctionType):
-            message = f"{decorator} decorates {type(function).__name__}, which is no plain function"
-            self._problem("not_a_function", place, message, f"write @NAME.{decorator}(...) above a def of its own")
-
-    def _problem(self, code: str, place: SourcePlace, message: str, fix: str) -> None:
-        self.problems.append(Problem(code, place, message, fix))
 
 
 def workflow(

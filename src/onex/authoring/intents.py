@@ -222,6 +222,7 @@ def contract_options(
     concurrency: int | None,
     on_exit: str | None = None,
     detached: bool = False,
+    heartbeat: timedelta | None = None,
 ) -> dict[str, JsonValue]:
     """Keys of an intent's row in a contract."""
     said: dict[str, JsonValue] = {
@@ -229,6 +230,7 @@ def contract_options(
         "delivery": delivery,
         "priority": priority,
         "timeout_ms": milliseconds(timeout) if isinstance(timeout, timedelta) else None,
+        "heartbeat_ms": milliseconds(heartbeat) if isinstance(heartbeat, timedelta) else None,
         "concurrency": concurrency,
         "on_exit": on_exit,
         "detached": detached or None,

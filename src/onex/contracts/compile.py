@@ -320,6 +320,7 @@ def intent_spec(declared: ModelIntentDeclaration, payload: type[BaseModel] | Non
         delivery=declared.delivery or EnumDelivery.AT_LEAST_ONCE,
         priority=declared.priority,
         timeout_s=declared.timeout_ms / 1000,
+        heartbeat_s=(declared.heartbeat_ms or 0) / 1000,
         concurrency=declared.concurrency,
         trigger=declared.trigger or "",
         cancel_on_exit=declared.on_exit == "cancel",

@@ -20,7 +20,8 @@ class EffectContext:
     ) -> None:
         self.blobs, self.clock = blobs, clock
         self.settings = SettingValues(secrets)
-        self.audit = CallAudit(Events(telemetry), clock)
+        self.events = Events(telemetry)
+        self.audit = CallAudit(self.events, clock)
         self.bus = BusConnection()
         self._closing: list[Callable[[], Awaitable[None]]] = []
 

@@ -21,6 +21,7 @@ from .delivery import Delivery
 from .delivery_queue import DeliveryQueue
 from .dispatch import ReducerService
 from .failure_trace import kept_message
+from .target_gate import is_answer
 
 
 class AfterTry:
@@ -32,6 +33,7 @@ class AfterTry:
 
     def succeeded(self, delivery: Delivery, result: Result) -> None:
         spec = delivery.emitted.spec
+        delivery.answered = True
         pure = spec.kind == EnumIntentType.COMPUTE_TASK
         if not spec.outcomes:
             self._attempts.succeeded(delivery)
@@ -53,6 +55,7 @@ class AfterTry:
         A message to an instance that newer code has written waits for that code, however many tries it takes.
         """
         spec = delivery.emitted.spec
+        delivery.answered = is_answer(error)
         delivery.maybe_done = delivery.maybe_done or done
         may_repeat = (not done or spec.delivery is EnumDelivery.AT_LEAST_ONCE) and not delivery.is_cancelled
         delay_s = spec.retry.delay_s(delivery.attempt, delivery.action_id) if again and may_repeat else None

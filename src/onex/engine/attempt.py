@@ -20,6 +20,8 @@ from ..ports import NewBlob, Result
 
 RAISED = "effect_raised"
 TIMED_OUT = "timed_out"
+STALLED = "stalled"
+"""The code of a try that gave no sign of life for its ``heartbeat_ms``."""
 NOT_BEGUN = "not_begun"
 WRONG_RESULT = "wrong_result"
 CANCELLED = "cancelled"
@@ -69,19 +71,21 @@ def _as_ours(error: BaseException, text: str) -> EffectFailed | EffectUnknown:
     return EffectUnknown(text, code=RAISED)
 
 
-def timeout_error(error: BaseException, limit_s: float) -> EffectFailed | EffectUnknown:
-    """The same, for a try whose time is over. It was cancelled then, and ``error`` is what came of that."""
+def timeout_error(error: BaseException, limit_s: float, *, stalled: bool = False) -> EffectFailed | EffectUnknown:
+    """The same, for a try whose time is over, or which gave no sign for so long (``stalled``). It was cancelled then, and ``error``
+    is what came of that."""
     # asyncio.timeout raises its own TimeoutError from the CancelledError, but passes on a subclass of it (before Python 3.13)
     behind = error.__cause__ if type(error) is TimeoutError else error
     if isinstance(behind, NotBegun):
         return EffectFailed(f"not begun within {limit_s:g} s: {behind.args[0]}", retryable=True, code=NOT_BEGUN)
-    late = f"no answer within {limit_s:g} s"
+    late = f"no heartbeat for {limit_s:g} s" if stalled else f"no answer within {limit_s:g} s"
+    code = STALLED if stalled else TIMED_OUT
     if behind is not error and isinstance(behind, asyncio.CancelledError):
-        return EffectUnknown(late, code=TIMED_OUT)
+        return EffectUnknown(late, code=code)
     failure = effect_error(error)
     failure.message = f"{late}; cancelled, it raised {failure.message}"
     if isinstance(failure, EffectUnknown):
-        failure.reason = TIMED_OUT
+        failure.reason = code
     return failure
 
 

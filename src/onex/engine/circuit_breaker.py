@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from ..kernel.retry import Breaker, BreakerPolicy, EnumBreakerState, allow, record, retry_after_s, withdraw
 from ..ports import Clock
 
@@ -37,6 +39,15 @@ class CircuitBreaker:
     def is_closed(self) -> bool:
         """Calls are let through without asking."""
         return self._breaker.state is EnumBreakerState.CLOSED
+
+    @property
+    def room(self) -> int:
+        """How many calls would be let through now; without an end while it is closed."""
+        if self._breaker.state is EnumBreakerState.CLOSED:
+            return sys.maxsize
+        if self._breaker.state is EnumBreakerState.OPEN:
+            return 0 if self.retry_after_s else self.policy.probes
+        return max(0, self.policy.probes - self._breaker.probing)
 
     @property
     def retry_after_s(self) -> float:

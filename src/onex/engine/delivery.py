@@ -18,8 +18,9 @@ from pydantic import BaseModel
 from ..kernel.action import NOTHING, OutcomeOf, WorkflowKey
 from ..kernel.canonical import detached_copy
 from ..kernel.errors import OnexError, StateConsistencyError
-from ..kernel.intent import CancelSignal, Emitted, EnumIntentType, ModelIntent, intent_id
+from ..kernel.intent import Emitted, EnumIntentType, ModelIntent, intent_id
 from ..kernel.intent_fields import EnumIntentPriority
+from ..kernel.try_signals import Beat, CancelSignal
 from ..ports import Clock, NewBlob, NewIntent, OutboxRow, Pointer
 from .encode import body_hash, canonical_payload
 from .mailbox import Pending
@@ -42,7 +43,7 @@ class Delivery:
     otherwise by now; else ''. ``alone``: it is run while nothing else of this relay runs. ``ends``: it is not run any more,
     and this is the reason. ``began_us``: when the current try began. ``redriven``: it was dead, and an operator began it anew.
     ``taken``: somebody runs it or has run it, so it does not wait. ``told`` tells its effect
-    when it is cancelled.
+    when it is cancelled. ``turn`` and ``answered`` are for the gate of its target (``target_gate``).
     """
 
     pointer: Pointer
@@ -64,6 +65,8 @@ class Delivery:
     redriven: bool = False
     taken: bool = False
     told: CancelSignal | None = None
+    turn: int = 0
+    answered: bool | None = None
     _id: UUID | None = None
 
     def __lt__(self, other: Delivery) -> bool:
@@ -94,8 +97,8 @@ class Delivery:
             self.told = CancelSignal()
         self.told.set()
 
-    def intent(self) -> ModelIntent[BaseModel]:
-        """What the effect is given."""
+    def intent(self, beat: Beat | None = None) -> ModelIntent[BaseModel]:
+        """What the effect is given. ``beat`` hears how far it is."""
         emitted, name = self.emitted, self.id
         self.told = self.told or CancelSignal()
         return ModelIntent(
@@ -113,7 +116,7 @@ class Delivery:
             n=self.n,
             attempt=self.attempt,
             priority=EnumIntentPriority(emitted.priority),
-        ).told_by(self.told)
+        ).told_by(self.told, beat)
 
     def pending(
         self,

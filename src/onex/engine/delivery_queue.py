@@ -11,8 +11,10 @@ is valid only while ``_known`` still names the same object. So forgetting is one
 2. What is due later than ``horizon_us`` is not held. Timers are read again each half of it; ``later_us`` is the time of the
    earliest other one, ``_left`` the instances that have such (None: too many to name). A clock that was set back makes known
    ones "later": they are dropped too, in ``_drop_later``.
-3. A target is served by up to ``limit`` runners. A runner ends when its heap is empty; ``_fill`` starts another when work
-   comes. ``running`` counts from the call of ``run``, so a runner whose task has not begun is counted already.
+3. A target is served by up to ``limit`` runners. A runner ends when its queue is empty; ``TargetQueues.fill`` starts another when
+   work comes. ``running`` counts from the call of ``run``, so a runner whose task has not begun is counted already.
+   A target with a policy (``target_gate``) gives out no more than that lets through. A runner that finds no room ends, and
+   it is remembered when to look again: the target is filled then, by ``wake_due``, or when a call of it has ended (``tried``).
 4. While the store is read in pages, a row may end after its page was read. ``forget`` then adds it to
    ``_ended_during_read``, and ``in`` says that it is held, so that an old page does not run it again.
 5. A shard that is being given, or is another's, is ``apart``: nothing of it is taken in or given out, until it is ours again.
@@ -22,35 +24,34 @@ is valid only while ``_known`` still names the same object. So forgetting is one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from heapq import heappop, heappush
 
 from ..kernel.action import WorkflowKey
 from ..kernel.intent import EnumIntentType
+from ..kernel.target_policy import TargetPolicy
 from ..ports import Clock, Pointer
 from .delivery import Delivery
+from .target_gate import TargetStatus
+from .target_queue import NAP_S, BreakerTurned, TargetName, TargetQueue, TargetQueues, nobody
 
-AGE_US = 30_000_000  # one priority step per 30 s of waiting
-NAP_S, LONGEST_NAP_S = 0.001, 0.1  # while a clock stands still before a due time
-SENDS_AT_ONCE = 256  # an action_send waits only for a commit, which takes many at once
-
-
-class TargetQueue:
-    """The waiting deliveries of one target, most urgent first, and how many runners serve it."""
-
-    __slots__ = ("heap", "limit", "running")
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.running = 0
-        self.heap: list[tuple[int, Pointer, Delivery]] = []
+LONGEST_NAP_S = 0.1  # while a clock stands still before a due time
 
 
 class DeliveryQueue:
     """``run(target)`` starts one more runner of a target; none is started before ``open``. ``kept`` bounds what is held, and
-    what is due later than ``horizon_us`` from now stays in the store until its time comes near."""
+    what is due later than ``horizon_us`` from now stays in the store until its time comes near. ``policies`` are those of the
+    targets that have one; ``turned`` hears of each new state of a breaker."""
 
-    def __init__(self, clock: Clock, run: Callable[[TargetQueue], None], kept: int, horizon_us: int) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        run: Callable[[TargetQueue], None],
+        kept: int,
+        horizon_us: int,
+        policies: Mapping[TargetName, TargetPolicy] | None = None,
+        turned: BreakerTurned = nobody,
+    ) -> None:
         self.clock, self.run, self.kept, self.horizon_us = clock, run, kept, horizon_us
         self.overflowed = False
         self.later_us: int | None = None
@@ -63,21 +64,20 @@ class DeliveryQueue:
         self.answer_lost = False
         self._stopped: set[Pointer] = set()
         self._apart: set[int] = set()
-        self._targets: dict[tuple[str, str], TargetQueue] = {}
+        self._alarm = asyncio.Event()
+        self._targets = TargetQueues(clock, run, policies or {}, turned, self._alarm.set, kept)
         self._due: list[tuple[int, Pointer, Delivery]] = []
         self._awaited_us: int | None = None
         self._nap_s = 0.0
-        self._alarm = asyncio.Event()
         self._calm = asyncio.Event()
         self._open = False
 
     def open(self) -> None:
         self._open = True
-        for target in list(self._targets.values()):
-            self._fill(target)
+        self._targets.open()
 
     def close(self) -> None:
-        self._open = False
+        self._open = self._targets.is_open = False
 
     # --- in and out -----------------------------------------------------------------------------------------------------
 
@@ -96,6 +96,9 @@ class DeliveryQueue:
         if len(self._known) >= self.kept:
             self.overflowed = True
             return False
+        if self._targets.gated and self._targets.leaves(delivery):
+            self._note_left(delivery)
+            return True
         if pointer in self._withheld or pointer in self._doubted:
             return True  # it is being cancelled; if it is not, the store is read again
         self._keep(delivery)
@@ -109,10 +112,13 @@ class DeliveryQueue:
         """To the store, until its time comes near. Timers are read then anyway."""
         if delivery.emitted.spec.kind != EnumIntentType.TIMER:
             self.later_us = delivery.due_us if self.later_us is None else min(delivery.due_us, self.later_us)
-            if self._left is not None:
-                self._left.add(delivery.key)
-                if len(self._left) > self.kept:
-                    self._left = None
+            self._note_left(delivery)
+
+    def _note_left(self, delivery: Delivery) -> None:
+        if self._left is not None:
+            self._left.add(delivery.key)
+            if len(self._left) > self.kept:
+                self._left = None
 
     def hold(self, delivery: Delivery) -> None:
         """Known, but run by the caller."""
@@ -120,6 +126,8 @@ class DeliveryQueue:
         self._keep(delivery)
 
     def _keep(self, delivery: Delivery) -> None:
+        if self._targets.policies and delivery.pointer not in self._known:
+            self._targets.held(delivery, 1)
         self._known[delivery.pointer] = delivery
         self._of_key.setdefault(delivery.key, {})[delivery.pointer] = delivery
 
@@ -127,6 +135,8 @@ class DeliveryQueue:
         delivery = self._known.pop(pointer, None)
         if delivery is not None:
             self._stopped.discard(pointer)
+            if self._targets.gated and self._targets.held(delivery, -1):
+                self.overflowed = True
             of_key = self._of_key[delivery.key]
             del of_key[pointer]
             if not of_key:
@@ -224,6 +234,7 @@ class DeliveryQueue:
         """From here to ``end_read`` the store is read for what memory had no room for."""
         self._ended_during_read = set()
         self.overflowed, self.later_us, self._left = False, None, set()
+        self._targets.none_left()
 
     def end_read(self) -> None:
         self._ended_during_read = None
@@ -251,9 +262,12 @@ class DeliveryQueue:
         self._stopped.add(delivery.pointer)
 
     def next(self, target: TargetQueue) -> Delivery | None:
-        """The most urgent of a target that is still wanted; None when there is none."""
-        while target.heap:
-            _, pointer, delivery = heappop(target.heap)
+        """The next of a target that is still wanted; None when there is none, or when its policy lets none through now."""
+        if target.gate is not None and not target.gate.room():
+            self._targets.shut(target)
+            return None
+        while (delivery := target.take()) is not None:
+            pointer = delivery.pointer
             if self._known.get(pointer) is not delivery:
                 continue
             if pointer in self._stopped or pointer.shard in self._apart:
@@ -265,32 +279,27 @@ class DeliveryQueue:
                 self._doubted[pointer] = delivery
                 continue
             delivery.taken = True
+            if target.gate is not None:
+                delivery.answered, delivery.turn = None, target.gate.begin()
             return delivery
         return None
+
+    def tried(self, target: TargetQueue, delivery: Delivery) -> None:
+        """A try of one that ``next`` gave has ended, or did not begin."""
+        if target.gate is not None:
+            target.gate.ended(delivery.turn, delivery.answered)
+            self._targets.fill(target)
 
     def left(self, target: TargetQueue) -> None:
         """A runner has ended: it found nothing more to do, or its try was cut off."""
         target.running -= 1
-        if self._open:
-            self._fill(target)
+        self._targets.fill(target)
         self._calm.set()
 
     def _queue(self, delivery: Delivery) -> None:
-        spec = delivery.emitted.spec
-        name = (delivery.key.workflow_type, spec.target or spec.name)
-        target = self._targets.get(name)
-        if target is None:
-            limit = SENDS_AT_ONCE if spec.kind == EnumIntentType.ACTION_SEND else spec.concurrency
-            target = self._targets[name] = TargetQueue(max(1, limit))
-        urgency = delivery.queued_us + delivery.emitted.priority.rank * AGE_US
-        heappush(target.heap, (urgency, delivery.pointer, delivery))
-        if self._open:
-            self._fill(target)
-
-    def _fill(self, target: TargetQueue) -> None:
-        for _ in range(min(target.limit - target.running, len(target.heap))):
-            target.running += 1
-            self.run(target)
+        target = self._targets.of(delivery)
+        target.put(delivery)
+        self._targets.fill(target)
 
     # --- due times -------------------------------------------------------------------------------------------------------
 
@@ -316,11 +325,14 @@ class DeliveryQueue:
         stands = due_us is not None and due_us == self._awaited_us
         self._nap_s = min(max(2 * self._nap_s, NAP_S), LONGEST_NAP_S) if stands else 0.0
         wait_s = at_most_s if due_us is None else min(at_most_s, max(self._nap_s, (due_us - now_us) / 1e6))
+        sleeps_for_due = wait_s < at_most_s
+        if (gate_s := self._targets.look()) < wait_s:
+            wait_s, sleeps_for_due = max(0.0, gate_s), False
         sleeper = asyncio.ensure_future(self.clock.sleep(wait_s))
         alarm = asyncio.ensure_future(self._alarm.wait())
         try:
             await asyncio.wait((sleeper, alarm), return_when=asyncio.FIRST_COMPLETED)
-            self._awaited_us = due_us if sleeper.done() and wait_s < at_most_s else None
+            self._awaited_us = due_us if sleeper.done() and sleeps_for_due else None
         finally:
             sleeper.cancel()
             alarm.cancel()
@@ -337,7 +349,7 @@ class DeliveryQueue:
     @property
     def busy(self) -> bool:
         """Something runs, could run now, or waits to be tried again. Timers of the future do not count."""
-        if self.overflowed or self.reading or any(target.running or target.heap for target in self._targets.values()):
+        if self.overflowed or self.reading or self._targets.busy:
             return True
         return any(
             delivery.emitted.spec.kind != EnumIntentType.TIMER and self._known.get(pointer) is delivery
@@ -349,3 +361,7 @@ class DeliveryQueue:
         if self.busy:
             self._calm.clear()
             await self._calm.wait()
+
+    def targets(self) -> tuple[TargetStatus, ...]:
+        """The targets with a rate or a breaker that had something to do, as they stand now."""
+        return self._targets.status()

@@ -56,6 +56,9 @@ EVENTS: Final[Mapping[str, str]] = {
     "attempt_succeeded": "It succeeded, after `ms` milliseconds.",
     "attempt_failed": "It did not. `next_s`: it is tried again after so many seconds; `where`: file and line of your code.",
     "attempt_cut_off": "The engine closed while it ran; the next engine runs the intent again, unless it must run at most once.",
+    "breaker_opened": "Calls of `target` failed in a row, or a probe did: it is left alone for a while, and its intents wait.",
+    "breaker_closed": "`target` answers again: its intents run.",
+    "effect_log": "A function of yours said so with `io.log`: `message` and its own fields; `level` is info, warning or error.",
     "external_call": "A built-in effect called something outside: `what`, of which `target`, for how long, and what came of it.",
     "intent_dead": "An intent has no way to an outcome: nothing goes on until `onex dead --redrive` is given `redrive`.",
 }
@@ -77,6 +80,11 @@ class Events:
         self._listener = listener
         self.details = flag_of(listener, "details", False)
         self.failed = 0
+
+    @property
+    def heard(self) -> bool:
+        """Somebody listens."""
+        return self._listener is not None
 
     def __call__(self, name: str, **fields: str | int | float | bool | UUID | None) -> None:
         if self._listener is None:
@@ -155,6 +163,7 @@ class Counters:
     effects_run: int = 0
     effects_retried: int = 0
     effects_cut_off: int = 0
+    breakers_opened: int = 0
     outcomes_dropped: int = 0
     timers_dropped: int = 0
     states_over_advice: int = 0

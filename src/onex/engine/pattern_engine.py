@@ -375,7 +375,7 @@ class _Listener:
         self._engine.relay.give_back()
 
     def doubt(self, running: Sequence[Pointer]) -> None:
-        self._engine.relay.cancel_doubts.add(running)
+        self._engine.relay.doubt(running)
 
     def told(self, pointers: Sequence[Pointer]) -> None:
         self._engine.relay.tell(pointers)

@@ -13,6 +13,7 @@ from ..kernel.errors import InvalidStateTransitionError, UnknownWorkflow
 from ..kernel.migration import Migrations
 from ..kernel.quota import NO_LIMITS, ResourceLimits
 from ..kernel.step import Reducer
+from ..kernel.target_policy import TargetPolicy
 from ..ports import Code, Executor
 from .internal_triggers import internal_triggers
 
@@ -30,6 +31,8 @@ class Workflow:
     """Internal triggers that clients may send too (promise 43)."""
     limits: ResourceLimits = NO_LIMITS
     """What one instance may take. Only an engine asks; who folds a history does not."""
+    policies: Mapping[str, TargetPolicy] = field(default_factory=dict)
+    """``policies[target]``, of the targets that have one."""
 
     def payload_model(self, trigger: str) -> type[BaseModel]:
         """Raises InvalidStateTransitionError for a trigger the contract does not have, in any status."""
@@ -89,6 +92,15 @@ class ReducerRegistry:
 
     def __contains__(self, workflow_type: str) -> bool:
         return workflow_type in self._by_type
+
+    @property
+    def policies(self) -> Mapping[tuple[str, str], TargetPolicy]:
+        """``policies[workflow type, target]``, of the targets that have one."""
+        return {
+            (name, target): policy
+            for name, workflow in self._by_type.items()
+            for target, policy in workflow.policies.items()
+        }
 
     @property
     def limits(self) -> Mapping[str, ResourceLimits]:

@@ -26,31 +26,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence, Set
+from functools import partial
 from math import inf
 
 from ..kernel.action import NOTHING, WorkflowKey
-from ..kernel.errors import EffectUnknown, KilledItsProcess, OnexError, OwnershipLost
+from ..kernel.errors import KilledItsProcess, OnexError, OwnershipLost
 from ..kernel.intent import (
-    EnumDelivery,
     EnumIntentType,
     EnumOutcome,
     outcome_id,
     sent_id,
 )
 from ..kernel.user_code import describe
-from ..ports import Clock, Note, Pointer, Reader, Result, Sender
+from ..ports import Clock, Pointer, Reader, Result, Sender
 from .after_try import AfterTry
-from .attempt import CUT_OFF, GRACE_S, effect_error, timeout_error
+from .attempt import GRACE_S
 from .attempt_recorder import AttemptRecorder
 from .cancel_doubts import CancelDoubts
 from .dead_letters import DeadLetters
 from .delivery import Delivery
-from .delivery_queue import DeliveryQueue, TargetQueue
+from .delivery_queue import DeliveryQueue
 from .dispatch import ReducerService
+from .effect_runs import EffectRuns
+from .heartbeats import PROGRESS
 from .mailbox import Pending
 from .messenger import AnswerSignal, Messenger
 from .running_tries import RunningTries
 from .takeover import Takeover
+from .target_gate import TargetStatus, report_breaker
+from .target_queue import TargetQueue
 from .task_supervisor import TaskSupervisor
 
 TAKEOVER_US = 60_000_000  # so long after a takeover each start is recorded
@@ -59,15 +63,19 @@ MOVED_S = 0.05  # after which a message is sent again whose receiver has moved t
 AGAIN_S = 1.0  # after which a store that could not be read is read again
 
 
-class IntentRelay:
+class IntentRelay(EffectRuns):
     """Runs the intents of one engine. ``Limits.kept`` bounds what it holds in memory; the rest waits in the store."""
 
     def __init__(self, service: ReducerService, clock: Clock, reader: Reader) -> None:
+        super().__init__()
         self.service, self.clock, self.reader = service, clock, reader
         self._takeover = Takeover(service, reader)
         horizon_s = service.limits.horizon_s
         self._horizon_us, self._look_s = (1 << 62 if horizon_s == inf else int(horizon_s * 1e6)), horizon_s / 2
-        self._queue = DeliveryQueue(clock, self._start_runner, service.limits.kept, self._horizon_us)
+        kept, policies = service.limits.kept, service.registry.policies
+        self._queue = DeliveryQueue(
+            clock, self._start_runner, kept, self._horizon_us, policies, partial(report_breaker, service)
+        )
         self.dead_letters = DeadLetters(service, clock, reader, self._takeover, self._queue)
         self._attempts = AttemptRecorder(service, clock)
         self._after = AfterTry(service, clock, self._queue, self._attempts)
@@ -172,6 +180,11 @@ class IntentRelay:
         """Something runs, could run now, or waits to be tried again. Timers of the future do not count."""
         return self._queue.busy
 
+    @property
+    def targets(self) -> tuple[TargetStatus, ...]:
+        """The targets with a rate or a circuit breaker that had something to do, as they stand in this process."""
+        return self._queue.targets()
+
     async def settled(self) -> None:
         """Returns when nothing runs, or when that may have changed."""
         await self._queue.calmer()
@@ -221,6 +234,11 @@ class IntentRelay:
                 if not delivery.taken:
                     self._queue.take_back(delivery)
                     self._after.end_cancelled(delivery)
+
+    def doubt(self, running: Sequence[Pointer]) -> None:
+        """Nobody knows whether these, which run, were cancelled: what they tell of their progress must not undo that."""
+        self.service.forget_notes(running, PROGRESS)
+        self.cancel_doubts.add(running)
 
     def read_outbox_again(self) -> None:
         """The store may hold intents that are not known here: the answer to their commit was lost, or they were not due."""
@@ -276,7 +294,10 @@ class IntentRelay:
         """One runner: takes the most urgent of its target until nothing waits."""
         try:
             while (delivery := self._queue.next(target)) is not None:
-                await self._attempt(delivery)
+                try:
+                    await self._attempt(delivery)
+                finally:
+                    self._queue.tried(target, delivery)
         finally:
             self._queue.left(target)
 
@@ -343,57 +364,3 @@ class IntentRelay:
                 if self.service.closed is not None or (pending.settles and not self.service.has(pending.settles.shard)):
                     raise
                 await self.clock.sleep(MOVED_S)
-
-    async def _run_effect(self, delivery: Delivery) -> None:
-        spec = delivery.emitted.spec
-        executor = self.service.registry[delivery.key.workflow_type].executors.get(spec.target)
-        if executor is None:
-            delivery.attempt += delivery.maybe_done  # so that a re-drive knows
-            missing = OnexError(f"nothing serves {spec.kind} {spec.target!r}: register an executor and re-drive")
-            self._after.end_failed(delivery, missing, EnumOutcome.FAILED, dead=True)
-            return
-        # a compute task is pure and runs in a process of its own: it cannot take the engine with it, nothing of a try that
-        # failed was done, and its time-out is the pool's, which does not count the wait for a free worker
-        pure = spec.kind == EnumIntentType.COMPUTE_TASK
-        risky = not pure and self.clock.now_us() < self._record_until_us
-        once = spec.delivery is EnumDelivery.AT_MOST_ONCE
-        if risky or once:
-            await self._record_start(delivery)
-        if delivery.is_cancelled:
-            self._after.end_cancelled(delivery)
-            return
-        self._attempts.began(delivery)
-        self.service.counters.effects_run += 1
-        limit = asyncio.timeout(None if pure else spec.timeout_s)
-        task = asyncio.current_task()
-        try:
-            async with limit:
-                result = await executor.execute(delivery.intent())
-        except BaseException as error:
-            if issubclass(type(error), asyncio.CancelledError) and task is not None and task.cancelling():
-                began = self._attempts.cut_off(delivery, error)
-                if risky or once:
-                    self._unrecord_start(delivery, stays=once and began)
-                raise  # we are closing; any other cancellation is the effect's own
-            failure = timeout_error(error, spec.timeout_s) if limit.expired() else effect_error(error)
-            done = isinstance(failure, EffectUnknown) and not pure
-            self._after.failed_attempt(delivery, failure, done=done, again=failure.retry)
-        else:
-            self._after.succeeded(delivery, result)
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError  # its end came within the grace time of our close: nothing is begun after it
-
-    async def _record_start(self, delivery: Delivery) -> None:
-        note = Note(delivery.pointer, attempt=delivery.attempt, started=True, crashes=delivery.crashes)
-        try:
-            await self.service.note_durably(note)
-        except asyncio.CancelledError:
-            self._unrecord_start(delivery)
-            raise
-
-    def _unrecord_start(self, delivery: Delivery, *, stays: bool = False) -> None:
-        """An orderly end is no crash of the effect's: the next owner counts none. ``stays``: it began, and must not run twice."""
-        if delivery.is_cancelled:
-            return  # its row says so, and must go on saying so
-        attempt, crashes, why = delivery.attempt, delivery.crashes, CUT_OFF if stays else ""
-        self.service.note(Note(delivery.pointer, attempt=attempt, started=stays, crashes=crashes, error=why))

@@ -55,9 +55,11 @@ class SideWrites(ABC):
             self._extras.notes.append(note)
             self._wake_writer()
 
-    def forget_notes(self, pointers: Sequence[Pointer]) -> None:
-        """Their rows have a state that no note of an earlier try may change any more."""
-        self._extras.notes[:] = [note for note in self._extras.notes if note.pointer not in pointers]
+    def forget_notes(self, pointers: Sequence[Pointer], saying: str = "") -> None:
+        """Their rows have a state that no note of an earlier try, or none that says so, may change any more."""
+        self._extras.notes[:] = [
+            note for note in self._extras.notes if note.pointer not in pointers or not note.error.startswith(saying)
+        ]
 
     def note_durably(self, note: Note) -> asyncio.Future[None]:
         """The same; await the future until it is durable. Raises EngineClosed, OwnershipLost."""

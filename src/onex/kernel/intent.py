@@ -18,7 +18,7 @@ of its constructor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -43,7 +43,8 @@ from .intent_fields import (
 )
 from .model_facts import needs_no_look
 from .retry import RetryPolicy
-from .user_code import plain_text
+from .try_signals import PROGRESS_CHARACTERS, Beat, CancelSignal
+from .user_code import plain_text, said_text
 
 P = TypeVar("P", bound=BaseModel)
 
@@ -95,8 +96,9 @@ class IntentSpec:
     """One entry of a contract's ``intents:``: who serves it, and which trigger each outcome becomes.
 
     ``outcomes[outcome] -> trigger``; empty: nobody waits for an outcome. ``trigger`` is what a ``timer`` fires, and what an
-    ``action_send`` delivers to the ``target`` workflow. ``timeout_s`` bounds one attempt. ``cancel_on_exit``: it is cancelled when
-    its instance leaves the status in which it was emitted. ``detached``: it still runs when its instance ends while it waits.
+    ``action_send`` delivers to the ``target`` workflow. ``timeout_s`` bounds one attempt, and ``heartbeat_s``, unless 0, the time
+    between two signs of life in it. ``cancel_on_exit``: it is cancelled when its instance leaves the status in which it was
+    emitted. ``detached``: it still runs when its instance ends while it waits.
     """
 
     name: str
@@ -113,6 +115,7 @@ class IntentSpec:
     payload_schema: int = 1
     cancel_on_exit: bool = False
     detached: bool = False
+    heartbeat_s: float = 0.0
 
 
 CANCELLING = IntentSpec(CANCEL, CANCEL)
@@ -329,32 +332,6 @@ def sent_id(intent: UUID) -> UUID:
     return uuid5(intent, "sent")
 
 
-class CancelSignal:
-    """Tells a running effect that its intent was cancelled. ``call_when_set`` is for whoever runs it."""
-
-    __slots__ = ("_calls", "_set")
-
-    def __init__(self) -> None:
-        self._set = False
-        self._calls: tuple[Callable[[], object], ...] = ()
-
-    def is_set(self) -> bool:
-        return self._set
-
-    def set(self) -> None:
-        """Tells once."""
-        if not self._set:
-            self._set = True
-            for call in self._calls:
-                call()
-
-    def call_when_set(self, call: Callable[[], object]) -> None:
-        if self._set:
-            call()
-        else:
-            self._calls += (call,)
-
-
 class ModelIntent(BaseModel, Generic[P]):
     """What an effect is called with: typed, immutable, and complete. Serialize it only where it leaves the process.
 
@@ -378,6 +355,7 @@ class ModelIntent(BaseModel, Generic[P]):
     priority: EnumIntentPriority = EnumIntentPriority.NORMAL
     metadata: Mapping[str, JsonValue] = Field(default_factory=dict)
     _cancelled: CancelSignal | None = PrivateAttr(default=None)
+    _beat: Beat | None = PrivateAttr(default=None)
 
     @property
     def cancelled(self) -> CancelSignal:
@@ -389,9 +367,18 @@ class ModelIntent(BaseModel, Generic[P]):
             self._cancelled = CancelSignal()
         return self._cancelled
 
-    def told_by(self, signal: CancelSignal) -> Self:
-        """The same intent, told by ``signal`` when it is cancelled. For whoever runs it."""
-        self._cancelled = signal
+    def heartbeat(self, progress: str | float = "") -> None:
+        """Tell that the work goes on, and how far it has come: ``intent.heartbeat("40 of 100")``. From any thread; it never waits.
+
+        ``onex show`` shows the last text while it runs. With ``heartbeat_ms`` in the contract, a try that gives no sign for so
+        long is timed out as ``stalled``. It may be called often: what is written is at most one text a second.
+        """
+        if self._beat is not None:
+            self._beat(said_text(progress, PROGRESS_CHARACTERS))
+
+    def told_by(self, signal: CancelSignal, beat: Beat | None = None) -> Self:
+        """The same intent, told by ``signal`` when it is cancelled, and telling ``beat`` how far it is. For whoever runs it."""
+        self._cancelled, self._beat = signal, beat
         return self
 
     def serialize_payload(self) -> dict[str, JsonValue]:

@@ -78,3 +78,23 @@ def _check_count(name: str, value: object, most: int) -> None:
 
 
 NO_POLICY = TargetPolicy()
+
+
+def joined(first: TargetPolicy, second: TargetPolicy) -> TargetPolicy:
+    """What two places say of one target: ``first`` where both do. A ``burst`` belongs to the rate beside it."""
+    rated = first if first.rate_per_s is not None else second
+    return TargetPolicy(
+        first.concurrency if first.concurrency is not None else second.concurrency,
+        rated.rate_per_s,
+        rated.burst,
+        first.circuit_breaker if first.circuit_breaker is not None else second.circuit_breaker,
+    )
+
+
+def contradictions(first: TargetPolicy, second: TargetPolicy) -> list[str]:
+    """The policies that both say, and differently."""
+    return [
+        name
+        for name in ("concurrency", "rate_per_s", "burst", "circuit_breaker")
+        if (said := getattr(first, name)) is not None and (other := getattr(second, name)) is not None and said != other
+    ]

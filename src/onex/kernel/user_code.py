@@ -159,6 +159,16 @@ def plain_text(text: str, most: int = TEXT_CHARACTERS) -> str:
     return plain.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
+def said_text(value: object, most: int) -> str:
+    """What a user gave to be shown, as plain text: a text, a number, or an object whose ``__str__`` may do anything."""
+    if type(value) is str:
+        return plain_text(value, most)
+    try:
+        return plain_text(str(value), most)
+    except BaseException as error:
+        return caught(error)[:most]
+
+
 def _is_ctrl_c(error: BaseException) -> bool:
     return issubclass(type(error), KeyboardInterrupt) and _from_outside(trace_of(error))
 

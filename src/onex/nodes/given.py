@@ -9,6 +9,7 @@ So a value of another class is read again by its fields, if the name of the clas
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,12 +19,14 @@ from typing import Never
 from pydantic import BaseModel
 
 from ..engine.attempt import wrong_result
+from ..engine.effect_log import EffectLog
+from ..engine.metrics import Events
 from ..kernel.action import Nothing
 from ..kernel.errors import ValidationError
 from ..kernel.intent import ModelIntent
 from ..kernel.user_code import caught, class_name
 from ..ports import Blobs, Executor, Result
-from .effect import ContainedExecutor, EffectIO
+from .effect import NOBODY, ContainedExecutor, EffectIO
 from .isolated_call import CallSlots, IsolatedCall, RunSync
 
 GivenEffect = Executor | Callable[[Never], object] | Callable[[Never, EffectIO], object]
@@ -40,7 +43,13 @@ class InvalidExecutor(ValidationError):
 
 
 def given_executor(
-    given: GivenEffect, target: str, concurrency: int, blobs: Blobs, run_sync: RunSync, result_model: ResultModel
+    given: GivenEffect,
+    target: str,
+    concurrency: int,
+    blobs: Blobs,
+    run_sync: RunSync,
+    result_model: ResultModel,
+    events: Events = NOBODY,
 ) -> Executor:
     """``given``, contained like an effect of the app. Raises InvalidExecutor."""
     # asked of the class: a mock has every attribute that it is asked for
@@ -52,7 +61,7 @@ def given_executor(
             f"{target!r} was given {kind}; give a function that takes the intent, or an object with "
             "async def execute(intent) -> Result"
         )
-    return GivenFunction(given, target, concurrency, blobs, run_sync, result_model)
+    return GivenFunction(given, target, concurrency, blobs, run_sync, result_model, events)
 
 
 class GivenFunction:
@@ -66,17 +75,19 @@ class GivenFunction:
         blobs: Blobs,
         run_sync: RunSync,
         result_model: ResultModel,
+        events: Events = NOBODY,
     ) -> None:
         """Raises InvalidExecutor for a function that cannot be called with an intent."""
         self._function = function
         self._takes_io = _takes_io(function, target)
         self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
         self._blobs, self._run_sync, self._result_model = blobs, run_sync, result_model
+        self._events = events
         self._slots = CallSlots(target, concurrency)
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         """Raises EffectFailed, EffectUnknown; EffectUnknown with ``wrong_result`` for a value of the wrong class."""
-        io = EffectIO(self._blobs)
+        io = EffectIO(self._blobs, EffectLog(self._events, intent, asyncio.get_running_loop()))
         call = partial(self._function, intent, io) if self._takes_io else partial(self._function, intent)
         await self._slots.acquire()
         isolated = IsolatedCall(self._slots)

@@ -33,7 +33,7 @@ from typing import NamedTuple, Protocol, TypeGuard, TypeVar
 
 from ..engine.attempt import GRACE_S, RAISED, NotBegun, effect_error, stopped_error
 from ..kernel.errors import EffectFailed, EffectUnknown
-from ..kernel.intent import CancelSignal
+from ..kernel.try_signals import CancelSignal
 from ..kernel.user_code import caught
 
 T = TypeVar("T")

@@ -26,7 +26,7 @@ from ..kernel.migration import Migrations
 from ..nodes.compute import Workers
 from ..nodes.compute_call import ResultCache
 from ..nodes.compute_executor import ComputeExecutor
-from ..nodes.effect import ContainedExecutor, FunctionExecutor
+from ..nodes.effect import NOBODY, ContainedExecutor, FunctionExecutor
 from ..nodes.given import GivenEffect, InvalidExecutor, given_executor
 from ..nodes.isolated_call import RunSync
 from ..ports import Blobs, Executor, Result, StepGuard
@@ -94,11 +94,14 @@ class ServedApp(NamedTuple):
     def _workflow(self, one: LoadedWorkflow) -> Workflow:
         executors: dict[str, Executor] = {}
         at_once: dict[str, int] = {}
+        events = NOBODY if self.context is None else self.context.events
         for spec in one.reducer.intents.by_name.values():
             at_once[spec.target] = max(spec.concurrency, at_once.get(spec.target, 1))
+        policies = one.policies
+        at_once |= {target: policy.concurrency for target, policy in policies.items() if policy.concurrency}
         for target, function in one.effects.items():
             executors[target] = FunctionExecutor(
-                function, self.blobs, self.run_sync, target=target, concurrency=at_once.get(target, 1)
+                function, self.blobs, self.run_sync, target=target, concurrency=at_once.get(target, 1), events=events
             )
         if self.workers is not None:
             cache = ResultCache()
@@ -124,7 +127,7 @@ class ServedApp(NamedTuple):
                 executors[target] = ContainedExecutor(built, target, at_once.get(target, 1))
         for target, given in self.given.items():
             executors[target] = given_executor(
-                given, target, at_once.get(target, 1), self.blobs, self.run_sync, result_model
+                given, target, at_once.get(target, 1), self.blobs, self.run_sync, result_model, events
             )
         guard = self.watchdog.of(one.limits.step_budget_ms)
         return Workflow(
@@ -135,4 +138,5 @@ class ServedApp(NamedTuple):
             with_step_guard(one.migrations, guard),
             one.public,
             one.limits,
+            policies,
         )

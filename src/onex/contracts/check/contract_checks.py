@@ -40,19 +40,12 @@ CONDITIONS_CHARS_MAX = 16 * 1024
 # kind -> keys it cannot have, because they would do nothing
 _UNUSED: Mapping[str, tuple[str, ...]] = {
     EnumIntentType.TIMER: (
-        "target",
-        "payload",
-        "outcomes",
-        "retry",
-        "delivery",
-        "timeout_ms",
-        "concurrency",
-        "on_exit",
+        "target", "payload", "outcomes", "retry", "delivery", "timeout_ms", "heartbeat_ms", "concurrency", "on_exit",
         "detached",
     ),
-    EnumIntentType.ACTION_SEND: ("delivery", "timeout_ms", "concurrency"),
-    EnumIntentType.COMPUTE_TASK: ("detached",),
-}
+    EnumIntentType.ACTION_SEND: ("delivery", "timeout_ms", "heartbeat_ms", "concurrency"),
+    EnumIntentType.COMPUTE_TASK: ("detached", "heartbeat_ms"),
+}  # fmt: skip
 _BY_RULE = {
     "state": "add timeout_ms without on_timeout, or remove the transition",
     "intent": "remove its outcomes, or the transition: both name triggers for the same",

@@ -62,6 +62,7 @@ class _TargetChecks:
                     yield from self._address((*at, key, "url"), block.url, block.private)
         for n, intent in enumerate(self.contract.intents):
             yield from self._intent(n, intent)
+            yield from self._concurrency(n, intent)
 
     # --- targets ----------------------------------------------------------------------------------------------------
 
@@ -134,6 +135,15 @@ class _TargetChecks:
                 yield self._warning("delivery_not_chosen", (*at, "name"), message, DELIVERY + more)
         if target is not None and target.http is not None and intent.http is not None:
             yield from self._host((*at, "http", "path"), target.http, intent.http)
+
+    def _concurrency(self, n: int, intent: ModelIntentCall) -> Iterator[Finding]:
+        """Said at the target, it holds for all its intents."""
+        target = self.contract.targets.get(intent.target or "")
+        said = target.concurrency if target is not None else None
+        if said is not None and "concurrency" in intent.model_fields_set and intent.concurrency != said:
+            at: Loc = ("intents", n, "concurrency")
+            message = f"intent {intent.name!r} says {intent.concurrency} at once, and its target {intent.target!r} {said}"
+            yield self._error("two_policies", at, message, "remove it here: what the target says holds for all its intents")
 
     def _call(self, at: Loc, misfits: Iterator[tuple[str, str, str]]) -> Iterator[Finding]:
         for key, message, fix in misfits:

@@ -308,6 +308,7 @@ RULES: Mapping[str, DiffRule] = {
     **{f"ModelIntentRetry.{field}": _RETRY for field in ModelIntentRetry.model_fields},
     "ModelIntentDeclaration.delivery": DiffRule.always(breaks("whether it may run twice differs")),
     "ModelIntentDeclaration.timeout_ms": _RUNS,
+    "ModelIntentDeclaration.heartbeat_ms": _RUNS,
     "ModelIntentDeclaration.concurrency": _RUNS,
     "ModelIntentDeclaration.priority": _RUNS,
     "ModelIntentDeclaration.on_exit": DiffRule.always(breaks("whether leaving its status cancels it differs")),

@@ -189,6 +189,11 @@ class ModelIntentDeclaration(Part):
     delivery: Annotated[EnumDelivery | None, ENGINE] = None
     priority: Annotated[EnumIntentPriority, ENGINE] = EnumIntentPriority.NORMAL
     timeout_ms: Annotated[Milliseconds, ENGINE] = 30_000
+    heartbeat_ms: Annotated[
+        Milliseconds | None,
+        Field(description="a try that gives no heartbeat for so long is timed out as stalled"),
+        ENGINE,
+    ] = None
     concurrency: Annotated[int, Field(ge=1, le=10_000), ENGINE] = 10
     trigger: Annotated[TriggerName | None, ENGINE] = None
     on_exit: Annotated[

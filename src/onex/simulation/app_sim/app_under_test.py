@@ -71,7 +71,9 @@ class AppUnderTest:
 
     def _workflow(self, one: LoadedWorkflow, outside: Executor, guard: StepGuard) -> Workflow:
         targets = {spec.target: outside for spec in one.reducer.intents.by_name.values() if spec.target}
-        return Workflow(Budgeted(one.reducer, guard), one.code, targets, one.unleased, public=one.public)
+        return Workflow(
+            Budgeted(one.reducer, guard), one.code, targets, one.unleased, public=one.public, policies=one.policies
+        )
 
     def spec(self, intent: ModelIntent[BaseModel]) -> IntentSpec:
         assert intent.workflow_key is not None, "an intent that is served has a key"
