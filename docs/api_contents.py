@@ -89,7 +89,7 @@ PAGES: Sequence[ApiPage] = (
                     Entry("authoring.intents.Trigger", constructed=False),
                 ),
             ),
-            Section("Retries", INTENTS, (Entry("kernel.retry.RetryPolicy"),)),
+            Section("Retries", INTENTS, (Entry("kernel.retry.RetryPolicy"), Entry("kernel.retry.BreakerPolicy"))),
             Section("Quotas", ISOLATION, (Entry("kernel.quota.ResourceLimits"),)),
         ),
     ),

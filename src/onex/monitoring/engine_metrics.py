@@ -209,6 +209,13 @@ class EngineMetrics:
             yield _counter("event_bus_events_published_total", "Messages that are on the bus.", published, topic)
             yield _counter("event_bus_events_consumed_total", "Messages that were read.", consumed, topic)
             yield _counter("event_bus_timeout_total", "Messages that the bus did not take.", bus.service.timeouts)
+        waiting: dict[tuple[str, ...], float] = {}
+        for target in self._engine.relay.targets:
+            name = f"{target.workflow_type}.{target.target}"
+            waiting[name,] = target.waiting
+            if target.breaker is not None:
+                states[name,] = BREAKERS[target.breaker]
+        yield _gauge("onex_target_intents_waiting", "Held back by a rate or a circuit breaker.", waiting, ("target",))
         yield _gauge(
             "reducer_pattern_routing_circuit_breaker_state",
             "0 closed, 1 half open, 2 open.",
