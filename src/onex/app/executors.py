@@ -98,7 +98,7 @@ class Executors:
         declared = located.contract.targets.get(spec.target)
         differ = contradictions(NO_POLICY if declared is None else declared.policy, policy_of(function))
         if differ:
-            message = f"{' and '.join(differ)} of {spec.target!r} stand in the contract and here, and differ"
+            message = f"the contract and {function.__name__} differ in {' and '.join(differ)} of {spec.target!r}"
             self.report.error("two_policies", self.report.of(function), message, "say it in one place")
         try:
             shape = compute_shape(function, ComputeIO) if computed else effect_shape(function, EffectIO)

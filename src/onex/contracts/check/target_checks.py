@@ -142,8 +142,12 @@ class _TargetChecks:
         said = target.concurrency if target is not None else None
         if said is not None and "concurrency" in intent.model_fields_set and intent.concurrency != said:
             at: Loc = ("intents", n, "concurrency")
-            message = f"intent {intent.name!r} says {intent.concurrency} at once, and its target {intent.target!r} {said}"
-            yield self._error("two_policies", at, message, "remove it here: what the target says holds for all its intents")
+            message = (
+                f"intent {intent.name!r} says {intent.concurrency} at once, and its target {intent.target!r} {said}"
+            )
+            yield self._error(
+                "two_policies", at, message, "remove it here: what the target says holds for all its intents"
+            )
 
     def _call(self, at: Loc, misfits: Iterator[tuple[str, str, str]]) -> Iterator[Finding]:
         for key, message, fix in misfits:
