@@ -43,7 +43,7 @@ class Delivery:
     otherwise by now; else ''. ``alone``: it is run while nothing else of this relay runs. ``ends``: it is not run any more,
     and this is the reason. ``began_us``: when the current try began. ``redriven``: it was dead, and an operator began it anew.
     ``taken``: somebody runs it or has run it, so it does not wait. ``told`` tells its effect
-    when it is cancelled. ``turn`` and ``answered`` are for the gate of its target (``target_gate``).
+    when it is cancelled, and ``beat`` hears how far it is. ``turn`` and ``answered`` are for the gate of its target (``target_gate``).
     """
 
     pointer: Pointer
@@ -65,6 +65,7 @@ class Delivery:
     redriven: bool = False
     taken: bool = False
     told: CancelSignal | None = None
+    beat: Beat | None = None
     turn: int = 0
     answered: bool | None = None
     _id: UUID | None = None
@@ -97,8 +98,8 @@ class Delivery:
             self.told = CancelSignal()
         self.told.set()
 
-    def intent(self, beat: Beat | None = None) -> ModelIntent[BaseModel]:
-        """What the effect is given. ``beat`` hears how far it is."""
+    def intent(self) -> ModelIntent[BaseModel]:
+        """What the effect is given."""
         emitted, name = self.emitted, self.id
         self.told = self.told or CancelSignal()
         return ModelIntent(
@@ -116,7 +117,7 @@ class Delivery:
             n=self.n,
             attempt=self.attempt,
             priority=EnumIntentPriority(emitted.priority),
-        ).told_by(self.told, beat)
+        ).told_by(self.told, self.beat)
 
     def pending(
         self,

@@ -56,10 +56,10 @@ class EffectRuns:
         beats = TryHeartbeats(delivery, self.clock, self._note_started if risky or once else self._note_progress)
         limit = asyncio.timeout(None) if pure else beats.limit(spec.timeout_s, spec.heartbeat_s)
         task = asyncio.current_task()
-        self._beating[delivery] = beats
+        delivery.beat = self._beating[delivery] = beats
         try:
             async with limit:
-                result = await executor.execute(delivery.intent(beats))
+                result = await executor.execute(delivery.intent())
         except BaseException as error:
             beats.over = True
             if issubclass(type(error), asyncio.CancelledError) and task is not None and task.cancelling():
