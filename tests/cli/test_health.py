@@ -21,6 +21,8 @@ from onex.cli.health import Health
 from onex.cli.health_server import HealthPage
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import Overloaded
+from onex.monitoring.engine_metrics import EngineMetrics
+from onex.monitoring.engine_probes import EngineProbes
 from onex.ports import EnumOutboxState, LogEntry, OutboxRow, Pointer, ProjectionRow
 from onex.wiring.engine import WiredEngine, open_worker
 from tests.cli.conftest import ITEMS, JOBS, ORDERS, Commands, Process
@@ -250,6 +252,8 @@ def test_a_worker_is_ready_when_it_has_the_shards_that_belong_to_it(place: Path)
             page = await second.report()
             assert (page.status, checks(page)["shards"]) == (200, True)
             assert page.body["shards"] == {"all": 8, "here": len(two.service.fences)}
+            metrics = EngineMetrics(two, EngineProbes(two))
+            assert f"onex_shards_owned {len(two.service.fences)}.0".encode() in await metrics.text()
             await first.close()
             await one.close()  # its shards are free, and belong to the other, who takes them at its next look
             while len(two.service.fences) < 8:

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,7 +16,6 @@ from onex.kernel.errors import InternalTrigger, OnexError
 from onex.monitoring.engine_metrics import EngineMetrics
 from onex.monitoring.engine_probes import EngineProbes
 from onex.monitoring.resources import LoopLag
-from onex.ports import Counts
 from onex.wiring.engine import WiredEngine
 from tests.cli.conftest import ITEMS, ORDERS
 from tests.laws.tree import ROOT
@@ -107,12 +107,19 @@ def test_tries_that_fail_and_succeed_later_are_recoveries() -> None:
 
 def test_a_store_that_does_not_answer_costs_its_own_families_only(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(engine: WiredEngine, metrics: EngineMetrics) -> None:
-        async def never() -> Counts:
+        async def never(*asked: object) -> NoReturn:
             await asyncio.Event().wait()
             raise AssertionError("nobody sets it")
 
+        probes = metrics._probes
+        assert of(await samples(metrics), "onex_rejections_kept") == 0
+        probes.counts.within_s = probes.stopped.within_s = 0.02
+        probes.counts.fresh_s = 0.0
         monkeypatch.setattr(engine.reader, "counts", never)
-        metrics._probes.counts.within_s = 0.02
+        found = await samples(metrics)
+        assert of(found, "onex_store_up") == 1
+        assert of(found, "onex_rejections_kept") == 0  # as it was last counted
+        monkeypatch.setattr(engine.reader, "outbox", never)
         found = await samples(metrics)
         assert of(found, "onex_store_up") == 0
         assert of(found, "onex_batches_total") == engine.counters.batches

@@ -103,7 +103,7 @@ class Health:
             shown = self._memory.shown
         body: dict[str, JsonValue] = {"status": shown.value}
         if self._memory.better:
-            body["better_since"] = self._memory.better
+            body["good_in_a_row"] = self._memory.better
         body |= {"checks": _shown(checks), **self._figures()}
         unhealthy = shown is EnumHealthStatus.UNHEALTHY
         return HealthPage(HTTPStatus.SERVICE_UNAVAILABLE if unhealthy else HTTPStatus.OK, body)

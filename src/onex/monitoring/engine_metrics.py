@@ -2,7 +2,8 @@
 
 Theory of operation. Nothing is kept for Prometheus: the engine counts for itself (``Counters``, ``LabelledCounts``), and ``text``
 reads that when somebody asks. What stands in the store is asked by probes, under a time limit, and is left out when the store does
-not answer; ``onex_store_up`` says so. Then prometheus-client, which is imported here only, writes the families.
+not answer a cheap question; ``onex_store_up`` says so. Counting a large table may take longer: then the last counts are shown.
+Prometheus-client, which is imported here only, writes the families.
 
 Labels are types, triggers, targets and codes, of which there are few. No key of an instance and no id is a label: they have no
 bound, and stand in the log. A histogram is made from ``Latency``: its sum is within 1 %.
@@ -45,6 +46,7 @@ Answered = TypeVar("Answered")
 class StoreFigures(NamedTuple):
     """What the store said, None where it did not answer."""
 
+    up: bool = False
     counts: Counts | None = None
     late_ms: Mapping[str, float] | None = None
 
@@ -62,8 +64,14 @@ class EngineMetrics:
         """One page of metrics. Raises nothing, and waits for the store for some seconds at most."""
         from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
 
-        counts, late_ms = await asyncio.gather(_answer(self._probes.counts), _answer(self._probes.late_ms))
-        self._stored = StoreFigures(counts and counts.value, late_ms and late_ms.value)
+        probes = self._probes
+        up, counts, late_ms = await asyncio.gather(
+            _answer(probes.stopped), _answer(probes.counts), _answer(probes.late_ms)
+        )
+        self._stored = StoreFigures()
+        if up is not None:
+            counts = counts or probes.counts.last
+            self._stored = StoreFigures(True, counts and counts.value, late_ms and late_ms.value)
         if self._registry is None:
             self._registry = CollectorRegistry()
             ProcessCollector(registry=self._registry)
@@ -224,7 +232,7 @@ class EngineMetrics:
         )
 
     def _process(self) -> Iterator[Metric]:
-        yield _gauge("onex_store_up", "1 when the store has answered.", {(): int(self._stored.counts is not None)})
+        yield _gauge("onex_store_up", "1 when the store has answered.", {(): int(self._stored.up)})
         yield _gauge("onex_shards_owned", "Shards of this process.", {(): len(self._engine.service.fences)})
         if self._lag is not None:
             yield _gauge(

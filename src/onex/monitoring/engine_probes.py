@@ -1,7 +1,7 @@
 """What is asked of the store of one engine for its health and its metrics, each by a ``Probe`` of its own.
 
-``counts`` looks at a whole table. It is asked again only after COUNT_SHARE times as long as the last answer took, so that it
-takes at most a twentieth of the time of one reader, however many instances there are.
+``counts`` looks at a whole table, which may take longer than anybody waits. It is asked again only after COUNT_SHARE times as long
+as the last answer took, so that it takes at most a twentieth of the time of one reader, however many instances there are.
 """
 
 from __future__ import annotations
