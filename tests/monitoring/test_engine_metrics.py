@@ -157,6 +157,6 @@ def test_the_guide_lists_every_metric_with_its_labels_and_no_other() -> None:
             "event_bus_events_published_total": {"topic"},
             "event_bus_events_consumed_total": {"topic"},
         } == listed
-        assert len(histograms) == 4
+        assert len(histograms) == 5
 
     watched(JOB, story)

@@ -16,6 +16,7 @@ from ..kernel.retry import RetryPolicy
 from ..ports import Clock
 from .batch import Lookup
 from .mailbox import FIRST_RETRY, Answer, Entry, Mailboxes, Pending
+from .metrics import Latency
 
 
 class Resolution(NamedTuple):
@@ -28,7 +29,7 @@ class Resolution(NamedTuple):
 
 
 class ConflictBackoff:
-    """``first_answer`` finds what the log holds of an id; ``wake`` is called when a mailbox is open again."""
+    """``first_answer`` finds what the log holds of an id; ``wake`` is called when a mailbox is open again; ``waits``: how long each was."""
 
     def __init__(
         self,
@@ -37,9 +38,10 @@ class ConflictBackoff:
         mailboxes: Mailboxes,
         first_answer: Lookup,
         wake: Callable[[], None],
+        waits: Latency,
     ) -> None:
         self._policy, self._clock, self._mailboxes = policy, clock, mailboxes
-        self._first_answer, self._wake = first_answer, wake
+        self._first_answer, self._wake, self._waits = first_answer, wake, waits
         self._waiting: dict[Entry, asyncio.Task[None]] = {}
 
     @property
@@ -80,7 +82,9 @@ class ConflictBackoff:
             latest = max(pendings, key=self._conflicts)
             delay_s = self._policy.delay_s(self._conflicts(latest), latest.id)
             self._mailboxes.pause(entry)
-            wait = self._wait(entry, self._policy.max_s if delay_s is None else delay_s)
+            delay_s = self._policy.max_s if delay_s is None else delay_s
+            self._waits.add(delay_s)
+            wait = self._wait(entry, delay_s)
             self._waiting[entry] = asyncio.create_task(wait, name="onex-backoff")
 
     def _conflicts(self, pending: Pending) -> int:

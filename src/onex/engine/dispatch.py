@@ -86,7 +86,7 @@ class ReducerService(Admission):
         self._ahead = FoldAhead(self._isolation, self._mailboxes, clock, self.limits.batch, interpreter)
         self._first_answer = FirstAnswers(store, self.counters)
         self._backoff = ConflictBackoff(
-            self.limits.conflicts, clock, self._mailboxes, self._first_answer, self._wake_writer
+            self.limits.conflicts, clock, self._mailboxes, self._first_answer, self._wake_writer, self.counters.backoff
         )
         self._waiting = self._failures = 0
         self._unknown = UnknownCommits(store, self._mailboxes)

@@ -149,7 +149,7 @@ class Latency:
 
 @dataclass(slots=True)
 class Counters:
-    """Since this process opened the store. ``latency``: from accepted to durable, in seconds."""
+    """Since this process opened the store. ``latency``: from accepted to durable; ``backoff``: waits after a conflict; in seconds."""
 
     committed: int = 0
     refused: int = 0
@@ -169,3 +169,4 @@ class Counters:
     states_over_advice: int = 0
     states_read: int = 0
     latency: Latency = field(default_factory=Latency)
+    backoff: Latency = field(default_factory=Latency)

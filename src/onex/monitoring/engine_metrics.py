@@ -127,6 +127,7 @@ class EngineMetrics:
         )
         yield _counter("onex_rejections_total", "Refused actions.", codes, ("workflow_type", "code"))
         yield _counter("reducer_conflict_attempts_total", "Changes judged again after a conflict.", counters.conflicts)
+        yield _histogram("reducer_backoff_ms", "Waits after a conflict.", counters.backoff)
         yield _counter("canonical_store_state_commits_total", "Actions made durable.", by_type, type_only)
         yield _counter("canonical_store_state_conflicts_total", "Changes that met another version.", counters.conflicts)
         yield _counter("canonical_store_get_state_total", "Reads of a state in this process.", counters.states_read)
