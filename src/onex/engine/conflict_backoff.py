@@ -29,7 +29,7 @@ class Resolution(NamedTuple):
 
 
 class ConflictBackoff:
-    """``first_answer`` finds what the log holds of an id; ``wake`` is called when a mailbox is open again; ``waits``: how long each was."""
+    """``first_answer`` finds what the log holds of an id; ``wake`` is called when a mailbox is open again; ``waits`` gets each."""
 
     def __init__(
         self,

@@ -149,7 +149,7 @@ class Latency:
 
 @dataclass(slots=True)
 class Counters:
-    """Since this process opened the store. ``latency``: from accepted to durable; ``backoff``: waits after a conflict; in seconds."""
+    """Since this process opened the store. In seconds: ``latency`` from accepted to durable, ``backoff`` of waits for a retry."""
 
     committed: int = 0
     refused: int = 0
