@@ -1,7 +1,6 @@
-"""A real Prometheus and a real Alertmanager for tests: Debian's packages, fetched once into `.cache` and unpacked, never installed.
+"""A real Prometheus and a real Alertmanager for tests, of Debian's packages (`debian_packages`).
 
-`apt-get` with lists and a cache of our own needs no root, and checks the signatures of the release. Where there is no apt-get, or
-no mirror, they cannot be had. Both servers end with the process that started them, also when that is killed: a shell that waits for
+Both servers end with the process that started them, also when that is killed: a shell that waits for
 the end of a pipe stops them.
 
 Debian's Alertmanager opens its template under an absolute path of the installed package; in the copy that path leads to its working
@@ -10,7 +9,6 @@ folder instead.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -30,73 +28,31 @@ import pytest
 import yaml
 
 from tests.laws.tree import ROOT
+from tests.servers.debian_packages import NoPackages, unpacked
 
 CACHE = ROOT / ".cache" / "prometheus"
 PACKAGES: Final = ("prometheus", "prometheus-alertmanager")
 TEMPLATES: Final = b"/usr/share/prometheus/alertmanager"
-FETCH_S = 180
 START_S = 60.0
 
 
 class NoPrometheus(Exception):
-    """Prometheus cannot be had here."""
-
-
-def fetch() -> None:
-    """Once per clone. Two at once wait for each other. Raises NoPrometheus after two tries."""
-    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
-        raise NoPrometheus("it needs apt-get and dpkg")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (CACHE / "done").exists():
-            return
-        error = ""
-        for _ in range(2):
-            try:
-                _unpack()
-            except (OSError, subprocess.SubprocessError) as failed:
-                said = getattr(failed, "stderr", b"") or b""
-                error = f"{failed} {said.decode(errors='replace').strip()[-300:]}"
-            else:
-                (CACHE / "done").touch()
-                return
-        raise NoPrometheus(f"its packages cannot be fetched: {error}")
-
-
-def _unpack() -> None:
-    """Raises OSError, SubprocessError."""
-    apt, packages = CACHE / "apt", CACHE / "packages"
-    shutil.rmtree(packages, ignore_errors=True)
-    for folder in (apt / "lists" / "partial", apt / "cache" / "archives" / "partial", packages):
-        folder.mkdir(parents=True, exist_ok=True)
-    options = {
-        "Dir::State::lists": apt / "lists",
-        "Dir::Cache": apt / "cache",
-        "Debug::NoLocking": 1,
-        "APT::Sandbox::User": "",
-    }
-    words = ["apt-get", "-q", *(f"-o{name}={value}" for name, value in options.items())]
-    for step in (["update"], ["download", *PACKAGES]):
-        subprocess.run([*words, *step], check=True, capture_output=True, timeout=FETCH_S, cwd=packages)
-    for package in packages.glob("*.deb"):
-        subprocess.run(["dpkg", "-x", str(package), str(CACHE / "root")], check=True, capture_output=True)
-    programs = CACHE / "root" / "usr" / "bin"
-    whole = (programs / "prometheus-alertmanager").read_bytes()
-    here = b"." + b"/" * (len(TEMPLATES) - 1)
-    (programs / "alertmanager").write_bytes(whole.replace(TEMPLATES, here))
-    (programs / "alertmanager").chmod(0o755)
-    shutil.rmtree(apt, ignore_errors=True)
-    shutil.rmtree(packages, ignore_errors=True)
+    """Prometheus does not start here."""
 
 
 def program(name: str) -> str:
     """``prometheus``, ``promtool`` or ``alertmanager``. Skips the test, aloud, where it cannot be had."""
     try:
-        fetch()
-    except NoPrometheus as error:
+        programs = unpacked("prometheus", PACKAGES) / "usr" / "bin"
+    except NoPackages as error:
         pytest.skip(f"no Prometheus here: {error}")
-    return str(CACHE / "root" / "usr" / "bin" / name)
+    if name == "alertmanager" and not (programs / name).exists():
+        here = b"." + b"/" * (len(TEMPLATES) - 1)
+        copy = programs / f".{name}-{os.getpid()}"  # two processes of one run may do this at once
+        copy.write_bytes((programs / "prometheus-alertmanager").read_bytes().replace(TEMPLATES, here))
+        copy.chmod(0o755)
+        copy.replace(programs / name)
+    return str(programs / name)
 
 
 def free_port() -> int:
