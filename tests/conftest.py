@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.servers.consul_server import ConsulServer, running_consul
 from tests.servers.kafka_server import KafkaServer, running_kafka
 from tests.servers.postgres_server import PostgresServer, running_server
 
@@ -33,4 +34,11 @@ def installed_postgres() -> Iterator[PostgresServer]:
 def kafka() -> Iterator[KafkaServer]:
     """One real Kafka per session of tests, started when the first test asks for it. Each test uses topics of its own."""
     with running_kafka() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def consul() -> Iterator[ConsulServer]:
+    """One real Consul per session of tests, started when the first test asks for it. Each test uses nodes of its own."""
+    with running_consul() as server:
         yield server

@@ -11,7 +11,7 @@ from onex import load_app
 from onex.contracts.draw.contract_pictures import pictures
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/concepts/orchestration.md")
+PAGES = ("README.md", "docs/concepts/orchestration.md", "docs/concepts/registration.md")
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -28,7 +28,7 @@ from blake3 import blake3
 from ..contracts.text.yaml_tree import BYTES_MAX
 from ..kernel.errors import ContractError
 from ..kernel.finding import EnumSeverity, Finding
-from ..repository.contract_files import CONTRACT, ONE_FILE, folders_below, identifier_of
+from ..repository.contract_files import CONTRACT, ONE_FILE, built_in, folders_below, identifier_of
 from .decision_text import without_effects
 
 PARTS = ("payloads", "reducer", "effects", "compute", "migrations")
@@ -70,7 +70,7 @@ class AppFolder:
 
     def __init__(self, shown: Path) -> None:
         """Raises ContractError when there is no app: no folder, and neither contract nor app.py in it."""
-        self.shown = shown
+        shown = self.shown = built_in(shown)
         self.place = shown.resolve()
         is_file = self.place.suffix == ".py" and self.place.is_file()
         self.root = self.place.parent if is_file else self.place

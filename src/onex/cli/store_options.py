@@ -20,7 +20,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, one document per
 AppPath = Annotated[
     Path,
     typer.Argument(
-        metavar="APP", help="The app: a Python file, or a folder with app.py, contract.yaml, or folders with one."
+        metavar="APP",
+        help="The app: a Python file, a folder with app.py, contract.yaml or folders with one, or onex:registration.",
     ),
 ]
 AppOption = Annotated[Path | None, typer.Option("--app", metavar="APP", help="The app: a Python file or a folder.")]

@@ -22,6 +22,9 @@ PAYLOADS = "payloads.py"
 NO_PACKAGE = "its name is no name of a Python package"
 ONE_FILE = "app.py"
 """The file of a folder without contracts that declares its workflows."""
+BUILT_IN = "onex:"
+"""Begins the name of a workflow that ONEX brings along: ``onex:registration``."""
+WORKFLOWS = Path(__file__).parent.parent / "workflows"
 IGNORED_FOLDERS = frozenset(("__pycache__", "node_modules", "venv", "site-packages"))
 # in block style a key stands at the left end of its line; in a flow mapping it may stand anywhere
 _MARK = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?node_type["']?[ \t]*:""", re.MULTILINE)
@@ -65,7 +68,7 @@ def find_contracts(paths: Sequence[Path]) -> ContractSearch:
     skipped: dict[str, Path] = {}
     one_files: dict[str, ContractFile] = {}
     unlisted: list[OSError] = []
-    for path in paths:
+    for path in map(built_in, paths):
         if _is_folder(path):
             folders.append(path)
             for file in files_below(path, (*SUFFIXES, ONE_FILE), unlisted):
@@ -193,6 +196,17 @@ def identifier_of(name: str) -> str:
     """``name`` as Python could import it: ``leave-1.0`` is ``leave_1_0``."""
     plain = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
     return plain if plain.isidentifier() else f"app_{plain}"
+
+
+def built_in(path: Path) -> Path:
+    """The folder of a workflow that ONEX brings along, ``onex:NAME``; any other path as it is. Raises NoSuchPath."""
+    name = str(path).removeprefix(BUILT_IN)
+    if name == str(path):
+        return path
+    homes = {home.name: home for home in WORKFLOWS.iterdir() if home.is_dir() and not home.name.startswith("_")}
+    if name not in homes:
+        raise NoSuchPath(f"ONEX brings no workflow {name!r} along; it has {', '.join(sorted(homes))}")
+    return homes[name]
 
 
 def _is_folder(path: Path) -> bool:

@@ -73,7 +73,9 @@ def removed(now: Registration, action: Action[Nothing]) -> Step[Registration]:
 
 @registrations.on("not_removed")
 def not_removed(now: Registration, action: Action[Failure]) -> Step[Registration]:
-    return _told(now, "in_doubt", action.payload.message, action)
+    """What a directory does not know is gone; newer Consuls answer so when a service is not there."""
+    failure = action.payload
+    return _told(now, "gone" if failure.code == "http_404" else "in_doubt", failure.message, action)
 
 
 @registrations.on("again")
