@@ -289,6 +289,8 @@ WORDS: dict[str, list[list[str]]] = {
         ["diagram", "{repository}"],
         ["diagram", NASTY],
         ["diagram", "{app}", "--type", NASTY],
+        ["diagram", "{app}", "--key", f"orders:{STEERING}"],
+        ["diagram", "{app}", "--key", NASTY],
     ],
     "contract": [
         ["contract", "{app}"],

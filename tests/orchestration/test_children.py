@@ -196,3 +196,14 @@ def test_the_state_of_the_parent_stays_small(tmp_path: Path) -> None:
         child_ended(plan, f"1/all/{index}", "failed" if index < 0 else "completed")
     assert len(plan.state.model_dump_json()) < 2_000
     assert loaded(tmp_path, tasks).findings == ()
+
+
+def test_items_that_are_done_again_are_other_instances(tmp_path: Path) -> None:
+    plan = begun(tmp_path, (MAP % "").replace("effect: bank", "on_failure: hold, effect: bank"))
+    child_ended(plan, "1/all/0", "failed", error="no")
+    child_ended(plan, "1/all/1").then(status="paused")
+    say(plan, "rerun", task="all").then(status="running")
+    assert [one.to for one in plan.emitted] == ["1/all~1/0", "1/all~1/1"]
+    before = plan.state
+    child_ended(plan, "1/all/1")
+    assert plan.state == before, "an answer to the first run is late"

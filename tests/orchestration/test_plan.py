@@ -185,3 +185,34 @@ def test_the_deadline_of_the_whole_ends_it(tmp_path: Path) -> None:
     plan.when("deadline", outcome_of="deadline").then(status="compensating")
     plan.when("task.failed", NO, outcome_of="pay").then(status="compensating")
     assert emitted(plan) == ["hold-undo"]
+
+
+def test_a_task_that_holds_waits_for_a_person_who_begins_it_again(tmp_path: Path) -> None:
+    plan = begun(tmp_path, PAY % "" + SHIP % ", on_failure: hold")
+    answer(plan, "pay", number="r1")
+    plan.when("task.failed", NO, outcome_of="ship").then(status="paused", intents=[])
+    assert plan.state.model_dump()["plan"]["why"] == "ship: no: never"
+    say(plan, "rerun", task="ship").then(status="running")
+    assert emitted(plan) == ["ship"]
+    assert states(plan) == {"pay": "done", "ship": "running"}
+    answer(plan, "ship", number="p1").then(status="completed")
+
+
+def test_rerun_does_a_task_again_and_all_that_waits_for_it_and_keeps_the_rest(tmp_path: Path) -> None:
+    look = "- {id: look, effect: stock, payload: Thing, result: Made, with: input}\n"
+    plan = begun(tmp_path, look + PAY % "" + SHIP % ", on_failure: hold")
+    for task in ("look", "pay"):
+        answer(plan, task, number="1")
+    plan.when("task.failed", NO, outcome_of="ship").then(status="paused")
+    say(plan, "rerun", task="pay").then(status="running")
+    assert states(plan) == {"look": "done", "pay": "running"}
+    answer(plan, "pay", number="2").then(status="running")
+    assert [one.payload.model_dump() for one in plan.emitted if one.payload] == [{"number": "2"}]
+
+
+@pytest.mark.parametrize("task", ["pay", "ship", "nobody"])
+def test_rerun_of_what_runs_or_has_not_begun_is_refused(tmp_path: Path, task: str) -> None:
+    plan = begun(tmp_path, PAY % "" + SHIP % "")
+    before = plan.state
+    say(plan, "rerun", task=task).then_refused(GuardFailed)
+    assert plan.state == before

@@ -14,14 +14,18 @@ from ..app.lock import lock_name
 from ..contracts.draw.contract_pictures import Picture, pictures
 from ..contracts.foreign.foreign_reader import read_contract
 from ..contracts.model.contract import ModelContractBase
-from ..kernel.errors import ContractError, UnknownWorkflow
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import ContractError, NotFound, UnknownWorkflow
 from ..kernel.finding import errors
 from ..kernel.visible_text import visible_lines
 from ..repository.contract_files import ContractFile, find_contracts
 from ..repository.reference_files import Repository, contract_text
+from ..views.plan_rows import plan_rows
+from ..views.stored_value import parse_json
 from .console import counted, note, say_json, say_lines
 from .exit_codes import Misused
-from .store_options import Json
+from .store_options import Json, Store
+from .store_reading import look
 
 
 class EnumPicture(StrEnum):
@@ -36,6 +40,11 @@ def diagram(
     of_type: Annotated[
         str | None, typer.Option("--type", metavar="TYPE", help="Only the contract of this name.")
     ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", metavar="KEY", help="An instance of an orchestration: its tasks, and how far each is."),
+    ] = None,
+    store: Store = None,
     form: Annotated[EnumPicture, typer.Option("--format", help="mermaid or svg.")] = EnumPicture.MERMAID,
     svg: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="Write an SVG picture into this file.")
@@ -52,8 +61,11 @@ def diagram(
       onex diagram examples/orders
       onex diagram examples/orders --svg orders.svg
       onex diagram contracts --type parcels > parcels.mmd
+      onex diagram examples/order_saga --key order_saga:1
     """
-    drawn = _chosen(path, _drawn(path), of_type)
+    done = {} if key is None else _done(store, WorkflowKey.parse(key))
+    of_type = of_type if key is None else WorkflowKey.parse(key).workflow_type
+    drawn = _chosen(path, _drawn(path, done), of_type)
     wanted = EnumPicture.SVG if svg is not None else form
     if wanted is EnumPicture.SVG and len(drawn) > 1 and not as_json:
         raise Misused(f"{path} has {len(drawn)} pictures ({', '.join(drawn)}); choose one with --type")
@@ -74,7 +86,18 @@ def diagram(
         say_lines("\n".join(f"## {name}\n\n```mermaid\n{one}```\n" for name, one in texts.items()).rstrip())
 
 
-def _drawn(path: Path) -> dict[str, Picture]:
+def _done(store: str | None, key: WorkflowKey) -> dict[str, str]:
+    """How far each task of an instance is. Raises NotFound, and Misused for one that has no tasks."""
+    stored = look(store, lambda reader: reader.load([key])).get(key)
+    if stored is None or stored.version == 0:
+        raise NotFound(f"{key} has not begun; onex ls lists instances")
+    rows = plan_rows(parse_json(stored.state))
+    if not rows:
+        raise Misused(f"{key} is no orchestration, or none of its tasks has begun; leave out --key")
+    return {one.task: f"{one.state} {one.items}".strip() for one in rows}
+
+
+def _drawn(path: Path, done: Mapping[str, str]) -> dict[str, Picture]:
     """Every picture at or below ``path``, by title. Raises ContractError when there is none, or the only file does not load."""
     found: dict[str, Picture] = {}
     seen = find_contracts([path])
@@ -88,7 +111,7 @@ def _drawn(path: Path) -> dict[str, Picture]:
                 raise
             broken += 1
             continue
-        for one in (picture for contract in contracts for picture in pictures(contract)):
+        for one in (picture for contract in contracts for picture in pictures(contract, done)):
             if one.title in found and candidate.path.name == lock_name(one.title):
                 continue  # the lock file of a workflow that is drawn already
             name = one.title if one.title not in found else f"{one.title} ({candidate.path})"

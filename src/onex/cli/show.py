@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import UnknownWorkflow
 from ..ports import EnumOutboxState, OutboxRow, Reader, Stored
+from ..views.plan_rows import plan_rows
 from ..views.stored_rows import InstancePage, instance_page_json
 from ..views.stored_value import intent_name, iso, parse_json, tries_made
 from ..wiring import engine_runs
@@ -191,13 +192,20 @@ def _show_state(value: JsonValue) -> None:
     if not isinstance(value, dict):
         say(f"  {harmless(str(value))}")
         return
+    tasks = plan_rows(value)
     fields(
         [
             (harmless(name), short(harmless(orjson.dumps(part).decode()), 400))
             for name, part in value.items()
-            if name != "status"
+            if name != "status" and not (tasks and name == "plan")
         ]
     )
+    if tasks:
+        say(styled("tasks", "dim"))
+        columns = [
+            ["  " + one.task, one.state, one.began, one.ended, f"{one.items} {one.error}".strip()] for one in tasks
+        ]
+        table(["  task", "state", "began", "ended", ""], [[harmless(cell) for cell in row] for row in columns])
 
 
 def _show_waiting(page: InstancePage, stored: Stored, now: int) -> None:

@@ -24,11 +24,13 @@ ROOM = 60
 """Bytes of an id that are left for task and item."""
 
 
-def child_prefix(parent: str, task: str) -> str:
-    """What the ids of the children of a task begin with. A parent whose id is very long is named by its hash."""
+def child_prefix(parent: str, task: str, run: int) -> str:
+    """What the ids of the children of a task begin with; ``run`` is 0 unless the task was begun again. A parent whose id is very
+    long is named by its hash.
+    """
     if len(parent.encode()) > INSTANCE_ID_BYTES - ROOM:
         parent = blake2b(parent.encode(), digest_size=16).hexdigest()
-    return f"{parent}/{task}"
+    return f"{parent}/{task}~{run}" if run else f"{parent}/{task}"
 
 
 def item_of(child: str, prefix: str) -> int | None:

@@ -10,6 +10,7 @@ from ..contracts.orchestration.expansion import (
     CANCEL,
     DEADLINE,
     PAUSE,
+    RERUN,
     RESUME,
     START,
     TASK_DUE,
@@ -23,7 +24,7 @@ from ..kernel.intent import Failure
 from ..kernel.machine import Handlers
 from ..kernel.step import State, Step
 from .compiled_plan import CompiledPlan, CompiledTask
-from .progress import Decision, Ended, PlanState
+from .progress import Decision, Ended, PlanState, RerunTask
 from .turn import Turn
 
 Tell = Callable[[Turn], None]
@@ -46,6 +47,7 @@ def handlers_of(plan: CompiledPlan, state_type: type[PlanState]) -> Handlers[Sta
     on(CANCEL, lambda turn: turn.abort("cancelled", "cancelled"))
     on(PAUSE, _paused)
     on(RESUME, _resumed)
+    on(RERUN, _rerun)
     on(DEADLINE, lambda turn: turn.abort("failed", "deadline: the whole took too long"))
     on(TASK_FAILED, lambda turn: _failed(turn, maybe_done=False))
     on(TASK_UNKNOWN, lambda turn: _failed(turn, maybe_done=True))
@@ -112,6 +114,12 @@ def _failed(turn: Turn, *, maybe_done: bool) -> None:
         turn.undone(task, error)
     else:
         turn.failed(task, error, maybe_done=maybe_done)
+
+
+def _rerun(turn: Turn) -> None:
+    wanted = turn.action.payload
+    assert isinstance(wanted, RerunTask), "the contract says so"
+    turn.rerun(wanted.task)
 
 
 def _paused(turn: Turn) -> None:

@@ -17,6 +17,7 @@ from ..contracts.model.orchestration import ModelCall, ModelMap, ModelTask
 from ..contracts.model.payload_fields import NoSuchField, reach, unwrap
 from ..contracts.orchestration.expansion import (
     DECISION,
+    RERUN_TASK,
     child_input,
     child_type,
     ended_name,
@@ -35,7 +36,7 @@ from ..kernel.user_code import caught
 from .compiled_plan import CompiledCall, CompiledMap, CompiledPlan, CompiledTask
 from .given import INDEX, ITEM, GivenProblem, Names, payload_of
 from .handlers import handlers_of
-from .progress import Decision, Ended, PlanState, ended_class, gathered_class, state_class
+from .progress import Decision, Ended, PlanState, RerunTask, ended_class, gathered_class, state_class
 
 Shape = tuple[type[BaseModel], type[BaseModel]]
 """What a function takes and returns."""
@@ -101,10 +102,16 @@ class _Join:
         self.own = classes
         self.findings: list[Finding] = []
         for name in declared:
-            if name in classes or name in BUILT_IN_PAYLOADS or name == DECISION:
+            if name in classes or name in BUILT_IN_PAYLOADS or name in (DECISION, RERUN_TASK):
                 message = f"the model {name} has the name of a class of payloads.py or of onex"
                 self._error(("models", name), "reserved_name", message, "rename one of them")
-        self.classes: dict[str, object] = {**BUILT_IN_PAYLOADS, DECISION: Decision, **classes, **declared}
+        self.classes: dict[str, object] = {
+            **BUILT_IN_PAYLOADS,
+            DECISION: Decision,
+            RERUN_TASK: RerunTask,
+            **classes,
+            **declared,
+        }
         self.state: type[PlanState] = PlanState
 
     def run(self) -> JoinedPlan:

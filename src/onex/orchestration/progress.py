@@ -31,7 +31,8 @@ class TaskProgress(Payload):
 
 
 class PlanProgress(Payload):
-    """``next`` is the status that the last step chose; the machine's guards read it.
+    """``next`` is the status that the last step chose; the machine's guards read it. ``runs[task]`` counts how often it was begun
+    again.
 
     ``undo`` are the tasks to undo when the whole fails, in the order of their completion. ``ending`` is '' while it goes on, then
     the status that it will come to once all is undone; ``why`` says what caused that. ``parent`` is the key of the orchestration
@@ -41,6 +42,7 @@ class PlanProgress(Payload):
     next: str = NEW
     tasks: dict[str, TaskProgress] = Field(default_factory=dict)
     paused: bool = False
+    runs: dict[str, int] = Field(default_factory=dict)
     undo: tuple[str, ...] = ()
     ending: Literal["", "failed", "cancelled"] = ""
     why: str = ""
@@ -52,6 +54,12 @@ class PlanState(State):
     """Base of the states of orchestrations: beside ``plan`` each has ``input``, and a field for the result of each task."""
 
     plan: PlanProgress = PlanProgress()
+
+
+class RerunTask(Payload):
+    """Payload of ``rerun``: ``task``, and all that waits for it, is done again. What ended before it is kept."""
+
+    task: str
 
 
 class Decision(Payload):

@@ -24,6 +24,7 @@ Time is ``action.issued_at``. Nothing else is read, so a replay gives the same.
 from __future__ import annotations
 
 from datetime import timedelta
+from graphlib import TopologicalSorter
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel
@@ -63,6 +64,7 @@ class Turn:
         self.tasks = dict(plan.tasks)
         self.undo = list(plan.undo)
         self.paused, self.ending, self.why = plan.paused, plan.ending, plan.why
+        self.runs, self.refused = plan.runs, False
         self.parent, self.reply = plan.parent, plan.reply
         self.intents: list[IntentDraft] = []
         self.fired = ""
@@ -86,13 +88,13 @@ class Turn:
         if task.has_result:
             self.state = self.state.evolve(**{task.id: result})
         self._end(task, "done")
-        if task.undo is not None:
+        if task.undo is not None and task.id not in self.undo:
             self.undo.append(task.id)
 
     def failed(self, task: CompiledTask, error: str, *, maybe_done: bool = False) -> None:
         if not self._is_open(task):
             return
-        if maybe_done and task.undo is not None:
+        if maybe_done and task.undo is not None and task.id not in self.undo:
             self.undo.append(task.id)
         self._failed(task, error)
 
@@ -116,7 +118,7 @@ class Turn:
         """A child said how it ended. One that is not open, or that an earlier answer has counted, changes nothing."""
         if not self._is_open(task):
             return
-        prefix = child_prefix(self.action.key.instance_id, task.id)
+        prefix = self._prefix(task)
         if task.items is not None:
             self._item_ended(task, task.items, item_of(ended.child, prefix), ended)
         elif ended.child == prefix:
@@ -139,7 +141,7 @@ class Turn:
         gathered: Gathered = getattr(self.state, task.id)
         assert task.call is not None, "a map begins children"
         open_, begun = list(gathered.open), gathered.begun
-        prefix = child_prefix(self.action.key.instance_id, task.id)
+        prefix = self._prefix(task)
         while begun < gathered.count and len(open_) < items.concurrency and len(self.intents) < INTENTS_MAX:
             if self.paused or self.ending or self.tasks[task.id].error or gathered.failed > items.failures:
                 break
@@ -170,10 +172,10 @@ class Turn:
     def _give_up(self, task: CompiledTask) -> None:
         """Its children are told. It ends when they have ended, so nothing of it runs beside what undoes it."""
         if task.items is None:
-            self._tell(task, child_prefix(self.action.key.instance_id, task.id))
+            self._tell(task, self._prefix(task))
             return
         gathered: Gathered = getattr(self.state, task.id)
-        prefix = child_prefix(self.action.key.instance_id, task.id)
+        prefix = self._prefix(task)
         for index in gathered.open:
             self._tell(task, f"{prefix}/{index}")
 
@@ -198,14 +200,37 @@ class Turn:
                     self.intents.append(cancel(task.call.intent))
                 self._end(task, "cancelled")
 
+    def rerun(self, name: str) -> None:
+        """Begins a task again, and all that waits for it. Refused while one of them runs, and while the whole is being undone."""
+        again = {name}
+        for task in self._in_order():
+            if again & set(task.needs):
+                again.add(task.id)
+        rows = [self.tasks[one] for one in again if one in self.tasks]
+        self.refused = bool(self.ending) or name not in self.tasks or any(row.state in OPEN for row in rows)
+        if self.refused:
+            return
+        tasks = self.compiled.tasks  # what can be undone keeps the result that undoing takes
+        cleared = {one: None for one in again if tasks[one].has_result and tasks[one].undo is None}
+        self.state = self.state.evolve(**cleared)
+        self.runs = {**self.runs, **{one: self.runs.get(one, 0) + 1 for one in again if one in self.tasks}}
+        self.tasks = {one: row for one, row in self.tasks.items() if one not in again}
+        self.paused, self.why = False, ""
+
+    def _in_order(self) -> list[CompiledTask]:
+        """Each behind those that it waits for."""
+        waits = {task.id: task.needs for task in self.compiled.tasks.values()}
+        return [self.compiled.tasks[name] for name in TopologicalSorter(waits).static_order()]
+
     # --- what follows -----------------------------------------------------------------------------------------------
 
     def finished(self) -> Step[PlanState]:
-        following = self._follow()
+        following = "" if self.refused else self._follow()  # the machine has no transition to ''
         plan: dict[str, object] = {
             "next": following,
             "tasks": self.tasks,
             "paused": self.paused,
+            "runs": self.runs,
             "undo": tuple(self.undo),
             "ending": self.ending,
             "why": self.why,
@@ -234,13 +259,13 @@ class Turn:
         if self.ending:
             return self._undone_further()
         ended = all(name in self.tasks and self.tasks[name].state not in OPEN for name in self.compiled.tasks)
-        return COMPLETED if ended else PAUSED if self.paused else RUNNING
+        return PAUSED if self.paused else COMPLETED if ended else RUNNING
 
     def _begun_one(self) -> bool:
         """Whether a task began or was left out, so that others may begin now."""
         running = sum(progress.state == "running" for progress in self.tasks.values())
         for task in self.compiled.tasks.values():
-            if self.ending or len(self.intents) >= INTENTS_MAX:
+            if self.ending or self.paused or len(self.intents) >= INTENTS_MAX:
                 return False
             if task.id in self.tasks or not all(self._has_ended(name) for name in task.needs):
                 continue
@@ -280,7 +305,7 @@ class Turn:
                 self._without_payload(task, missing)
                 return
             if task.begins_child:
-                self.intents.append(send(task.call.intent, child_prefix(self.action.key.instance_id, task.id), payload))
+                self.intents.append(send(task.call.intent, self._prefix(task), payload))
             else:
                 self.intents.append(intent(task.call.intent, payload))
             self._running(task)
@@ -313,6 +338,8 @@ class Turn:
         self._end(task, "skipped" if left_out else "failed", error)
         if task.on_failure is EnumTaskFailure.ABORT:
             self.abort("failed", f"{task.id}: {error}")
+        elif task.on_failure is EnumTaskFailure.HOLD:
+            self.paused, self.why = True, f"{task.id}: {error}"[:ERROR_CHARS]
 
     def _undone_further(self) -> str:
         while True:
@@ -330,6 +357,9 @@ class Turn:
             self._enter(task, "undoing", self.tasks[task.id].error)
 
     # --- progress ---------------------------------------------------------------------------------------------------
+
+    def _prefix(self, task: CompiledTask) -> str:
+        return child_prefix(self.action.key.instance_id, task.id, self.runs.get(task.id, 0))
 
     def _is_open(self, task: CompiledTask) -> bool:
         progress = self.tasks.get(task.id)

@@ -27,10 +27,16 @@ class Picture(NamedTuple):
     svg: str
 
 
-def pictures(contract: ModelContractBase) -> tuple[Picture, ...]:
-    """The machine first; () when there is nothing to draw. Of an orchestration the tasks, not the machine made of them."""
+NOTHING_DONE: Mapping[str, str] = {}
+
+
+def pictures(contract: ModelContractBase, done: Mapping[str, str] = NOTHING_DONE) -> tuple[Picture, ...]:
+    """The machine first; () when there is nothing to draw. Of an orchestration the tasks, not the machine made of them.
+
+    ``done[task]`` is how far it is in one instance.
+    """
     made = []
-    plan = plan_graph(contract) if isinstance(contract, ModelContractWorkflow) and contract.tasks else None
+    plan = _plan(contract, done) if isinstance(contract, ModelContractWorkflow) and contract.tasks else None
     machine = machine_of(contract) if plan is None else None
     if machine is not None:
         made.append(Picture(contract.name, mermaid(machine), machine_svg(machine, contract.name)))
@@ -59,8 +65,8 @@ def flowchart(figure: StateGraph) -> str:
     return "\n".join(lines) + "\n"
 
 
-def plan_graph(contract: ModelContractWorkflow, done: Mapping[str, str] = {}) -> StateGraph:  # never changed
-    """Tasks, and what each waits for. ``done[task]`` is how far it is in one instance."""
+def _plan(contract: ModelContractWorkflow, done: Mapping[str, str]) -> StateGraph:
+    """Tasks, and what each waits for."""
     waits = needs(contract)
     nodes = tuple(
         GraphNode(

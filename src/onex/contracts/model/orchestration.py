@@ -48,11 +48,14 @@ class EnumWorkflowCoordination(StrEnum):
 
 
 class EnumTaskFailure(StrEnum):
-    """``abort`` undoes the whole. ``skip`` leaves the task out, and all that takes its result. ``continue`` goes on without it."""
+    """``abort`` undoes the whole. ``skip`` leaves the task out, and all that takes its result. ``continue`` goes on without it.
+    ``hold`` pauses the whole until somebody sends ``rerun``, ``resume`` or ``cancel``.
+    """
 
     ABORT = "abort"
     SKIP = "skip"
     CONTINUE = "continue"
+    HOLD = "hold"
 
 
 Given = Path | dict[str, JsonValue] | None

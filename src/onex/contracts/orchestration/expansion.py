@@ -14,6 +14,7 @@ leads, and the guards of this machine read it. What is made here stands at the p
     task.due                    a timer of a task                       nothing
     task.sent                   a message to a child, that arrived      nothing
     cancel, pause, resume       a client                                nothing
+    rerun                       a client                                RerunTask
     deadline                    the timer of the whole                  nothing
 
 The triggers ``task.*`` are shared: ``action.outcome_of`` names the intent, so each task needs few transitions.
@@ -46,10 +47,10 @@ NEW, RUNNING, PAUSED, COMPENSATING = "new", "running", "paused", "compensating"
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
 ENDS = (COMPLETED, FAILED, CANCELLED)
 STATUSES = (NEW, RUNNING, PAUSED, COMPENSATING, *ENDS)
-START, CANCEL, PAUSE, RESUME, DEADLINE = "start", "cancel", "pause", "resume", "deadline"
+START, CANCEL, PAUSE, RESUME, RERUN, DEADLINE = "start", "cancel", "pause", "resume", "rerun", "deadline"
 TASK_FAILED, TASK_UNKNOWN, TASK_SENT, TASK_DUE = "task.failed", "task.unknown", "task.sent", "task.due"
 WAITING = "waiting"
-DECISION = "Decision"
+DECISION, RERUN_TASK = "Decision", "RerunTask"
 NAME_CHARACTERS = 64
 EACH = "each"
 """The one task of the children of a map."""
@@ -233,6 +234,7 @@ class _Expansion:
             self._move(DEADLINE, self.top)
         for trigger in (CANCEL, PAUSE, RESUME):
             self._move(trigger, self.top)
+        self._move(RERUN, self.top, RERUN_TASK)
 
     # --- rows ---------------------------------------------------------------------------------------------------------
 
