@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from tests.cli.conftest import ROOT, Commands, fill
 
 SAGA = ROOT / "examples" / "order_saga"
-LARGE = {"id": "a", "sku": "tea", "cents": 60_000}
+LARGE: dict[str, JsonValue] = {"id": "a", "sku": "tea", "cents": 60_000}
 
 
 @pytest.fixture
