@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 import onex.adapters.sqlite.core
 import onex.engine.batch
-import onex.engine.relay
+import onex.engine.effect_runs
 import onex.engine.schema_upgrade
 import onex.engine.takeover
 from onex.adapters.commit_rows import UnconditionalRows
@@ -258,7 +258,7 @@ def crashes_forgotten_where_a_start_is_recorded() -> Iterator[None]:
     ) -> Note:
         return Note(pointer, state, attempt, due_us, started, 0 if started else crashes, result, error)
 
-    with swapped(onex.engine.relay, "Note", wrong):
+    with swapped(onex.engine.effect_runs, "Note", wrong):
         yield
 
 

@@ -8,13 +8,13 @@ from itertools import count
 from pydantic import BaseModel
 
 import onex.engine.batch
+import onex.engine.effect_runs
 import onex.engine.encode
 import onex.engine.fold
 import onex.engine.inbox
 import onex.engine.intake
 import onex.engine.isolate
 import onex.engine.mailbox
-import onex.engine.relay
 import onex.kernel.intent
 import onex.kernel.machine
 import onex.kernel.migration
@@ -85,7 +85,10 @@ def effect_that_raises_a_base_exception_gets_no_outcome() -> Iterator[None]:
             raise error
         return effect_error(error)
 
-    with swapped(onex.nodes.isolated_call, "effect_error", wrong), swapped(onex.engine.relay, "effect_error", wrong):
+    with (
+        swapped(onex.nodes.isolated_call, "effect_error", wrong),
+        swapped(onex.engine.effect_runs, "effect_error", wrong),
+    ):
         yield
 
 
