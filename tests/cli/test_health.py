@@ -14,13 +14,16 @@ from urllib.error import HTTPError
 
 import asyncpg
 import pytest
+from pydantic import BaseModel
 
 import onex
 from onex.cli import health as health_room
 from onex.cli.health import Health
 from onex.cli.health_server import HealthPage
+from onex.cli.status_line import left_alone
 from onex.kernel.action import WorkflowKey
-from onex.kernel.errors import Overloaded
+from onex.kernel.errors import EffectUnknown, Overloaded
+from onex.kernel.intent import ModelIntent
 from onex.monitoring.engine_metrics import EngineMetrics
 from onex.monitoring.engine_probes import EngineProbes
 from onex.ports import EnumOutboxState, LogEntry, OutboxRow, Pointer, ProjectionRow
@@ -29,6 +32,7 @@ from tests.cli.conftest import ITEMS, JOBS, ORDERS, Commands, Process
 from tests.servers.postgres_server import running_server
 
 JOB = Path(__file__).parents[1] / "nodes" / "job"
+CALLS = Path(__file__).parents[1] / "engine" / "called_app" / "calls.py"
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +114,28 @@ def test_attempts_that_fail_too_often_degrade_it(place: Path) -> None:
         assert page.body["status"] == "degraded"
 
     watched(JOB, story)
+
+
+def test_a_target_that_is_left_alone_degrades_it_and_is_named() -> None:
+    async def down(intent: ModelIntent[BaseModel]) -> None:
+        raise EffectUnknown("503")
+
+    async def go() -> None:
+        health = Health("memory:")
+        opening = onex.open("memory:", CALLS, executors={"bank": down})
+        async with await health.opened(opening) as engine:
+            assert "targets" not in checks(await health.report())
+            await engine.submit("calls:1", "go", {"calls": 3})
+            while engine.counters.breakers_opened == 0:
+                await asyncio.sleep(0.01)
+            page = await health.report()
+            assert not checks(page)["targets"]
+            assert "left alone for a while: calls.bank" in str(page.body["checks"])
+            assert left_alone(engine) == ["calls.bank"]
+            assert checks(await health.ready()) == {"engine": True, "store": True}
+        await health.close()
+
+    asyncio.run(go())
 
 
 def test_calls_that_find_no_room_degrade_it(place: Path) -> None:

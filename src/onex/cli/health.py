@@ -42,6 +42,7 @@ from ..wiring.engine import WiredEngine
 from ..wiring.store_access import StoreUrl
 from .console import counted
 from .health_server import HealthPage, HealthServer, parse_address
+from .status_line import left_alone
 
 WINDOW_S: Final = 60.0
 LAG_MOST_S: Final = 2.0
@@ -164,6 +165,10 @@ class Health:
         if engine.bus is not None:
             away = engine.bus.service.state is EnumBreakerState.OPEN
             checks["bus"] = HealthCheck(not away, False, "it takes no messages" if away else "it takes messages")
+        if engine.relay.targets:
+            alone = left_alone(engine)
+            told = f"calls failed in a row, so these are left alone for a while: {', '.join(alone)}"
+            checks["targets"] = HealthCheck(not alone, False, told if alone else "none is left alone")
         projections = await _asked(probes.late_ms, critical=False)
         if probes.late_ms.last is not None:
             threshold_ms = engine.settings.projection_lag_threshold_ms

@@ -9,6 +9,7 @@ from typing import Final
 
 from ..engine.shard_projections import Materializer
 from ..kernel.errors import OnexError
+from ..kernel.retry import EnumBreakerState
 from ..monitoring.engine_probes import STOPPED_COUNTED, count_stopped
 from ..ports import Reader
 from ..wiring.engine import WiredEngine
@@ -29,7 +30,8 @@ class StatusLine:
 
     async def draw(self) -> None:
         if self._shown:
-            redraw("  ".join([*self._done(), *await self._late(), *await self._waiting_for_a_person()]))
+            alone = [f"{name} is left alone" for name in left_alone(self._engine)]
+            redraw("  ".join([*self._done(), *alone, *await self._late(), *await self._waiting_for_a_person()]))
 
     def clear(self) -> None:
         if self._shown:
@@ -66,6 +68,11 @@ class StatusLine:
             with suppress(OnexError):
                 self._stopped, self._counted_s = await stopped_intents(self._engine.reader), now_s
         return [self._stopped] if self._stopped else []
+
+
+def left_alone(engine: WiredEngine) -> list[str]:
+    """The targets whose circuit breaker is open, as ``orders.bank``."""
+    return [f"{one.workflow_type}.{one.target}" for one in engine.relay.targets if one.breaker is EnumBreakerState.OPEN]
 
 
 async def stopped_intents(reader: Reader) -> str:
