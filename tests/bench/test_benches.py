@@ -20,6 +20,7 @@ NAMES = [
     "cli",
     "compute",
     "durable",
+    "effects",
     "hotkey",
     "import_",
     "isolate",

@@ -27,7 +27,7 @@ from ..kernel.retry import BreakerPolicy, RetryPolicy
 from ..kernel.step import S, State, Step
 from ..kernel.target_policy import NO_POLICY, TargetPolicy
 from ..nodes.effect import POLICY
-from .declared_problems import DeclaredProblems
+from .declared_targets import DeclaredTargets
 from .edges import ARROW, TRIGGER, Edge, read_edge
 from .intents import (
     AnyHandler,
@@ -51,7 +51,7 @@ H = TypeVar("H", bound=AnyHandler)
 S2 = TypeVar("S2", bound=State)
 
 
-class WorkflowDeclaration(DeclaredProblems, SchemaChanges, Generic[S]):
+class WorkflowDeclaration(DeclaredTargets, SchemaChanges, Generic[S]):
     """One workflow as declared. Made by ``workflow``."""
 
     def __init__(
@@ -66,7 +66,7 @@ class WorkflowDeclaration(DeclaredProblems, SchemaChanges, Generic[S]):
         limits: ResourceLimits,
         description: str,
     ) -> None:
-        DeclaredProblems.__init__(self)
+        DeclaredTargets.__init__(self)
         SchemaChanges.__init__(self)
         self.name, self.state, self.place = name, state, place
         self.version, self.state_schema, self.terminal, self.description = version, state_schema, terminal, description
@@ -284,7 +284,6 @@ class WorkflowDeclaration(DeclaredProblems, SchemaChanges, Generic[S]):
         place = SourcePlace.of_caller(1)
         self._check_span(timeout, place)
         options = contract_options(retry, None, priority, timeout, concurrency)
-
         kind = EnumIntentType.COMPUTE_TASK
         return self._served("compute", kind, "", name, place, options, (succeeded, failed, unknown))
 

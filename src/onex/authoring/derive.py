@@ -148,6 +148,8 @@ class _Derivation:
         shapes: dict[str, FunctionShape] = {}
         seen: dict[str, DeclaredIntent] = {}
         for one in self.declaration.intents:
+            if one.shape is not None:
+                shapes[one.name] = one.shape
             if (before := seen.setdefault(one.name, one)) is not one:
                 message = f"two intents are called {one.name!r}; the other is on line {before.place.line}"
                 self._error("duplicate", one.place, message, 'give one of them name="..."')
@@ -267,6 +269,7 @@ class _Derivation:
             "public": self._words(said.public),
             "resource_limits": self.nodes.of({**said.limits.given}, top),
             "state_machine": self.nodes.mapping(machine, top),
+            "targets": said.target_nodes(self.nodes, top),
             "intents": self.nodes.listing([self._intent(one, shapes) for one in said.intents], top),
         }
         for key, default in (("description", ""), ("state_schema", 1)):
@@ -274,7 +277,7 @@ class _Derivation:
                 del parts[key]
         for key, empty in (
             ("unleased", said.unleased), ("public", said.public), ("intents", said.intents),
-            ("resource_limits", said.limits.given),
+            ("resource_limits", said.limits.given), ("targets", said.targets),
         ):  # fmt: skip
             if not empty:
                 del parts[key]

@@ -17,6 +17,7 @@ from ..kernel.intent import EnumOutcome, Failure, IntentDraft, cancel, intent, s
 from ..kernel.intent_fields import EnumIntentPriority
 from ..kernel.retry import RetryPolicy
 from ..kernel.step import S, Step
+from ..nodes.io import FunctionShape
 
 P = TypeVar("P", bound=BaseModel)
 R = TypeVar("R", bound=BaseModel)
@@ -60,6 +61,7 @@ class DeclaredIntent:
     """One intent as declared. ``options`` are keys of the contract's row, in its units; those that are None are left out.
 
     ``outcomes[outcome] -> trigger``. ``is_answered`` says that some handler names an outcome: without one nobody waits.
+    ``shape`` is what it takes and gives where a target of the contract serves it, and no ``function``.
     """
 
     name: str
@@ -71,6 +73,7 @@ class DeclaredIntent:
     options: Mapping[str, JsonValue] = field(default_factory=dict)
     outcomes: Mapping[EnumOutcome, str] = field(default_factory=dict)
     is_answered: bool = False
+    shape: FunctionShape | None = None
 
 
 class _WithOutcomes(Generic[R]):
@@ -93,19 +96,8 @@ class _WithOutcomes(Generic[R]):
         return cancel(self.name)
 
 
-class ServedIntent(_WithOutcomes[R], Generic[Q, T, R]):
-    """An intent, and the function that serves it. Calling it calls the function, as a test may do.
-
-    A handler emits it by its payload: ``Step(order, Charge(cents=5))``; with ``intent`` it says more than the payload.
-    """
-
-    def __init__(self, declared: DeclaredIntent, function: Callable[Q, T]) -> None:
-        super().__init__(declared)
-        self.function = function
-
-    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
-        """What the function returns."""
-        return self.function(*args, **kwargs)
+class _Emitted(_WithOutcomes[R]):
+    """A handler emits it by its payload: ``Step(order, Charge(cents=5))``; with ``intent`` it says more than the payload."""
 
     def intent(
         self,
@@ -117,6 +109,22 @@ class ServedIntent(_WithOutcomes[R], Generic[Q, T, R]):
     ) -> IntentDraft:
         """This intent with a priority, a time, or a key of its own."""
         return intent(self.name, payload, priority=priority, not_before=not_before, idempotency_key=idempotency_key)
+
+
+class CalledIntent(_Emitted[R]):
+    """An intent that a target of the contract serves, without a function."""
+
+
+class ServedIntent(_Emitted[R], Generic[Q, T, R]):
+    """An intent, and the function that serves it. Calling it calls the function, as a test may do."""
+
+    def __init__(self, declared: DeclaredIntent, function: Callable[Q, T]) -> None:
+        super().__init__(declared)
+        self.function = function
+
+    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
+        """What the function returns."""
+        return self.function(*args, **kwargs)
 
 
 class ServeDecorator:

@@ -56,14 +56,14 @@ class LegCost(NamedTuple):
     ratio: float
 
 
-class _NoBlobs:
+class NoBlobs:
     async def read(self, digest: bytes) -> bytes:
         raise KeyError(digest.hex())
 
 
 async def row_and_file(folder: Path, calls: int, postgres: str = "") -> list[LegCost]:
     """``calls`` of each. ``postgres``: the URL of a database where a table may be made."""
-    context = EffectContext(_NoBlobs(), SystemClock())
+    context = EffectContext(NoBlobs(), SystemClock())
     legs = [await _sqlite(context, folder, calls), await _file(context, folder, calls)]
     if postgres:
         legs.append(await _postgres(context, postgres, calls))
@@ -108,7 +108,7 @@ async def _sqlite(context: EffectContext, folder: Path, calls: int) -> LegCost:
         await loop.run_in_executor(thread, insert, row)
 
     try:
-        return await _pairs("sqlite insert", calls, _booking, effect, _row, bare)
+        return await in_pairs("sqlite insert", calls, _booking, effect, _row, bare)
     finally:
         thread.shutdown()
         connection.close()
@@ -126,7 +126,7 @@ async def _postgres(context: EffectContext, url: str, calls: int) -> LegCost:
         await pool.execute(INSERT, row.id, row.order_id, row.cents)
 
     try:
-        return await _pairs("postgres insert", calls, _booking, effect, _row, bare)
+        return await in_pairs("postgres insert", calls, _booking, effect, _row, bare)
     finally:
         await pool.execute("drop table entries")
         await pool.close()
@@ -160,12 +160,12 @@ async def _file(context: EffectContext, folder: Path, calls: int) -> LegCost:
         return _intent("put", "file_operation", _File(name=str(n), text=text), n)
 
     try:
-        return await _pairs("file write", calls, putting, effect, str, bare)
+        return await in_pairs("file write", calls, putting, effect, str, bare)
     finally:
         threads.shutdown()
 
 
-async def _pairs(
+async def in_pairs(
     kind: str,
     calls: int,
     intents: Callable[[int], ModelIntent[BaseModel]],
