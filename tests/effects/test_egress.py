@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import ssl
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -228,3 +231,30 @@ def test_a_private_address_is_refused_unless_the_contract_allows_it(
     assert (status, connections) == ("lost", 0)
     assert "egress_refused" in said
     assert "private: true" in said
+
+
+def test_a_certificate_is_checked_against_the_name_though_the_address_is_pinned(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=bank.example", "-addext",
+             "subjectAltName=DNS:bank.example", "-keyout", str(key), "-out", str(certificate)]  # fmt: skip
+    if shutil.which("openssl") is None or subprocess.run(words, capture_output=True).returncode:
+        pytest.skip("no openssl here: no certificate for a server with TLS")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    async def story() -> list[str]:
+        said = []
+        async with http_server(host="127.0.0.2", tls=context) as server:
+            names = StubNames({name: [["127.0.0.2"]] * 9 for name in ("bank.example", "other.example")})
+            for name, ca_file in (("bank", str(certificate)), ("other", str(certificate)), ("bank", None)):
+                sender = exchange(names, allowed=as_public, ca_file=ca_file)
+                url = f"https://{name}.example:{server.port}/"
+                try:
+                    answer = await sender.send(request(url), Egress(("https", f"{name}.example", server.port)), 1000)
+                    said.append(str(answer.status))
+                except EffectFailed as failed:
+                    said.append(failed.reason)
+                await sender.close()
+        return said
+
+    assert asyncio.run(story()) == ["200", "not_connected", "not_connected"]

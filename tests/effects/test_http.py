@@ -6,9 +6,13 @@ import asyncio
 import json as json_text
 from pathlib import Path
 
+import httpx2
 import pytest
 
 import onex
+from onex.adapters.clock import SystemClock
+from onex.effects.http_call import CACHED_ANSWERS, CACHED_BYTES, AnswerCache
+from onex.effects.http_exchange import HttpAnswer
 from onex.kernel.errors import ContractError
 from tests.effects.http_server import Answer, Got, HangUp, HttpServer, http_server, json
 from tests.effects.pay import api, came_of, write_app
@@ -156,6 +160,21 @@ def test_an_equal_read_is_answered_from_memory_for_its_time(tmp_path: Path) -> N
             return len(server.got)
 
     assert asyncio.run(story()) == 2
+
+
+def test_kept_answers_are_few_and_small() -> None:
+    cache = AnswerCache(SystemClock())
+    headers = httpx2.Headers()
+    for n in range(CACHED_ANSWERS + 10):
+        cache.put(f"GET {n}", HttpAnswer(200, headers, b""), 60_000)
+    assert (cache.get("GET 9"), cache.get("GET 10")) == (None, HttpAnswer(200, headers, b""))
+    cache.put("GET large", HttpAnswer(200, headers, bytes(CACHED_BYTES)), 60_000)
+    assert cache.get("GET large") is not None
+    cache.put("GET other", HttpAnswer(200, headers, b"x"), 60_000)
+    assert cache.get("GET large") is None
+    assert cache.get("GET other") is not None
+    cache.put("GET old", HttpAnswer(200, headers, b"x"), 0)
+    assert cache.get("GET old") is None
 
 
 def test_connections_are_kept_and_end_with_the_engine(tmp_path: Path) -> None:

@@ -69,6 +69,16 @@ def test_no_function_is_asked_for_where_a_block_serves(tmp_path: Path) -> None:
     assert [text.path.name for text in missing_stubs(app / "contract.yaml") if text.added] == []
 
 
+def test_a_field_that_a_read_does_not_send_is_told(tmp_path: Path) -> None:
+    for call, told in (("method: GET, path: '/c/{order}'", 1), ("method: GET, path: '/c/{order}', body: none", 0)):
+        app = onex.load_app(write_app(tmp_path, BANK, f"http: {{{call}}}"))
+        found = [one for one in app.findings if one.code == "field_not_sent"]
+        assert len(found) == told
+    assert (
+        "query: [order, cents, text" in onex.load_app(write_app(tmp_path, BANK, "http: {method: GET}")).findings[0].fix
+    )
+
+
 def test_a_library_that_is_missing_is_named_when_the_engine_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

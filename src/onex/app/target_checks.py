@@ -52,6 +52,14 @@ class TargetChecks:
                 continue  # a finding of the contract's own checks
             for where, field in named:
                 self._field(("intents", n, key, where), field, payload)
+            if isinstance(call, ModelHttpCall) and call.sends == "none" and call.body is None:
+                used = {field.partition(".")[0] for _, field in named}
+                if left := [name for name in payload.model_fields if name not in used]:
+                    message = (
+                        f"a {call.method} has no body, so it sends nothing of {payload.__name__}: {', '.join(left)}"
+                    )
+                    fix = f"write query: [{', '.join(left)}], or body: none, if they are not meant to be sent"
+                    self._warning(("intents", n, key), "field_not_sent", message, fix)
             block = self.located.contract.targets[spec.target].blocks.get(key)
             wanted = None if answer is Nothing else answer
             for where, message, fix in () if block is None else call.class_misfits(block, payload, wanted):
@@ -65,10 +73,10 @@ class TargetChecks:
                 for loc, setting in _settings_in(block, ("targets", name, key)):
                     if setting.env is not None and not os.environ.get(setting.env):
                         message = f"the environment variable {setting.env} is not set here"
-                        self._warning(loc, message, f"set {setting.env} where the engine runs")
+                        self._warning(loc, "setting_not_set", message, f"set {setting.env} where the engine runs")
                     if setting.file is not None and not Path(setting.file).is_file():
                         message = f"there is no file {setting.file} here"
-                        self._warning(loc, message, "put it where the engine runs")
+                        self._warning(loc, "setting_not_set", message, "put it where the engine runs")
 
     def _field(self, loc: Loc, field: str, payload: type[BaseModel]) -> None:
         """The payload has a field of this dotted path."""
@@ -103,8 +111,8 @@ class TargetChecks:
     def _error(self, loc: Loc, code: str, message: str, fix: str) -> None:
         self.report.error(code, self._spot(loc), message, fix)
 
-    def _warning(self, loc: Loc, message: str, fix: str) -> None:
-        self.report.warning("setting_not_set", self._spot(loc), message, fix)
+    def _warning(self, loc: Loc, code: str, message: str, fix: str) -> None:
+        self.report.warning(code, self._spot(loc), message, fix)
 
     def _spot(self, loc: Loc) -> PythonPlace:
         return PythonPlace(*place_of(self.located.tree, loc).spot(self.located.path))

@@ -30,7 +30,7 @@ class Asked:
     ) -> None:
         self.name, self.target, self.calls = name, target, calls
         self.result_model, self.context = result_model, context
-        self.at_once = max((one.concurrency for one in calls.values()), default=1)
+        self.at_once = target.concurrency or max((one.concurrency for one in calls.values()), default=1)
 
 
 def built_executor(

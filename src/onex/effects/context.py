@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable
 
 from ..engine.external_call import CallAudit
 from ..engine.metrics import Events
-from ..kernel.errors import DependencyResolutionError
+from ..kernel.errors import DependencyResolutionError, EffectFailed
 from ..ports import Blobs, Clock, Telemetry
 from .bus_connection import BusConnection
 from .secrets import Secrets, SettingValues
@@ -37,6 +38,15 @@ class EffectContext:
                 await close()
             except Exception:  # noqa: S112  # what is left of a connection has no reader: the engine's own end goes on
                 continue
+
+
+def trusted(ca_file: str | None) -> ssl.SSLContext:
+    """Certificates and names are checked, against those of the system or of ``ca_file``. Raises EffectFailed."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ValueError) as error:
+        message = f"the certificates in {ca_file} cannot be read: {error}; put them there in PEM"
+        raise EffectFailed(message, code="setting_missing") from error
 
 
 def not_installed(what: str, extra: str, error: ImportError) -> DependencyResolutionError:

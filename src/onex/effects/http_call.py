@@ -150,13 +150,14 @@ class HttpExecutor:
         """Raises EffectFailed, EffectUnknown."""
         call = self._calls[intent.name]
         request, egress = await self._request(intent, call)
-        answer = self._kept.get(request.url) if call.cache else None
+        same = f"{request.method} {request.url}"
+        answer = self._kept.get(same) if call.cache else None
         if answer is None:
             answer = await self._api.send(intent, request, egress, call.max_bytes)
             if not answer.is_success:
                 raise self._api.refused(intent, request, answer, call)
             if call.cache is not None:
-                self._kept.put(request.url, answer, call.cache.ttl_ms)
+                self._kept.put(same, answer, call.cache.ttl_ms)
         return self._result(intent, call, request, answer)
 
     async def _request(self, intent: ModelIntent[BaseModel], call: ModelHttpCall) -> tuple[HttpRequest, Egress]:
@@ -220,26 +221,26 @@ class AnswerCache:
         self._kept: OrderedDict[str, tuple[HttpAnswer, float]] = OrderedDict()
         self._bytes = 0
 
-    def get(self, url: str) -> HttpAnswer | None:
-        found = self._kept.get(url)
+    def get(self, request: str) -> HttpAnswer | None:
+        found = self._kept.get(request)
         if found is None:
             return None
         if found[1] <= self._clock.monotonic():
-            self._drop(url)
+            self._drop(request)
             return None
-        self._kept.move_to_end(url)
+        self._kept.move_to_end(request)
         return found[0]
 
-    def put(self, url: str, answer: HttpAnswer, ttl_ms: int) -> None:
-        if url in self._kept:
-            self._drop(url)
-        self._kept[url] = (answer, self._clock.monotonic() + ttl_ms / 1000)
+    def put(self, request: str, answer: HttpAnswer, ttl_ms: int) -> None:
+        if request in self._kept:
+            self._drop(request)
+        self._kept[request] = (answer, self._clock.monotonic() + ttl_ms / 1000)
         self._bytes += len(answer.body)
         while len(self._kept) > CACHED_ANSWERS or self._bytes > CACHED_BYTES:
             self._drop(next(iter(self._kept)))
 
-    def _drop(self, url: str) -> None:
-        self._bytes -= len(self._kept.pop(url)[0].body)
+    def _drop(self, request: str) -> None:
+        self._bytes -= len(self._kept.pop(request)[0].body)
 
 
 def retry_after_s(answer: HttpAnswer, clock: Clock) -> float | None:

@@ -26,6 +26,7 @@ import httpx2
 from ..contracts.model.target_http import READS
 from ..kernel.errors import EffectFailed, EffectUnknown
 from ..kernel.user_code import describe
+from .context import trusted
 from .egress import Egress, EgressRefused, Judge, PinnedBackend, Resolver, is_public
 from .secrets import SettingValues
 
@@ -78,7 +79,7 @@ class HttpExchange:
     ) -> None:
         """``allowed`` judges addresses; ``at_once``: connections at most. Raises EffectFailed where ``ca_file`` cannot be read."""
         self._settings = settings
-        self._transport = _PinnedTransport(PinnedBackend(resolver, allowed), at_once, _trust(ca_file))
+        self._transport = _PinnedTransport(PinnedBackend(resolver, allowed), at_once, trusted(ca_file))
 
     async def send(self, request: HttpRequest, egress: Egress, max_bytes: int) -> HttpAnswer:
         """The last answer, whatever its status. Raises EffectFailed, EffectUnknown."""
@@ -194,14 +195,6 @@ class _PinnedTransport(httpx2.AsyncHTTPTransport):
             keepalive_expiry=KEPT_S,
             network_backend=backend,
         )
-
-
-def _trust(ca_file: str | None) -> ssl.SSLContext:
-    """Raises EffectFailed."""
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ValueError) as error:
-        raise EffectFailed(f"the certificates in {ca_file} cannot be read: {error}", code="setting_missing") from error
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:

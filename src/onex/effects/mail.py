@@ -28,7 +28,7 @@ from ..kernel.errors import EffectFailed, EffectUnknown
 from ..kernel.intent import ModelIntent
 from ..kernel.user_code import describe
 from ..ports import Result
-from .context import EffectContext
+from .context import EffectContext, trusted
 from .web_notification import written
 
 CONNECT_S = 10.0
@@ -43,6 +43,7 @@ class MailExecutor:
         self, name: str, target: ModelMailTarget, calls: Mapping[str, ModelMailCall], context: EffectContext
     ) -> None:
         self._name, self._target, self._calls, self._context = name, target, calls, context
+        self._trust: ssl.SSLContext | None = None  # made once: it reads all certificates of the machine
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         """Raises EffectFailed, EffectUnknown."""
@@ -52,6 +53,8 @@ class MailExecutor:
         username = await settings.optional(target.username, what=f"username of {self._name!r}")
         password = await settings.optional(target.password, what=f"password of {self._name!r}")
         ca_file = await settings.optional(target.ca_file, what=f"ca_file of {self._name!r}")
+        if self._trust is None and target.security != "none":
+            self._trust = trusted(ca_file)
         letter, receivers = self._letter(intent, self._calls[intent.name], sender)
         client = SMTP(
             hostname=host,
@@ -61,7 +64,7 @@ class MailExecutor:
             timeout=CONNECT_S,
             use_tls=target.security == "tls",
             start_tls=target.security == "starttls",
-            tls_context=None if target.security == "none" else ssl.create_default_context(cafile=ca_file),
+            tls_context=self._trust,
         )
         shown = f"SMTP {settings.masked(host)}:{target.port}"
         with self._context.audit.call(intent, shown) as call:
@@ -76,7 +79,7 @@ class MailExecutor:
                 answer = await client.data(letter.as_bytes())
                 call.result = str(answer.code)
             except (SMTPException, OSError, ValueError) as error:
-                raise self._failed(shown, error, begun=begun) from error
+                raise self._failed(intent, shown, error, begun=begun) from error
             finally:
                 with suppress(SMTPException, OSError):
                     await client.quit()
@@ -108,8 +111,10 @@ class MailExecutor:
         letter.set_content(written(call.text, fields))
         return letter, receivers
 
-    def _failed(self, shown: str, error: Exception, *, begun: bool) -> EffectFailed | EffectUnknown:
-        said = self._context.settings.masked(f"{shown}: {describe(error)}")
+    def _failed(
+        self, intent: ModelIntent[BaseModel], shown: str, error: Exception, *, begun: bool
+    ) -> EffectFailed | EffectUnknown:
+        said = self._context.settings.masked(f"{shown}: {describe(error)}", intent.payload)
         if isinstance(error, SMTPResponseException):
             return EffectFailed(said, retryable=400 <= error.code < 500, code=f"smtp_{error.code}")
         if begun:

@@ -248,6 +248,7 @@ _ACTIONS = DiffRule(added=adds("{name} is done too"), removed=breaks("{name} is 
 _RUNS = DiffRule.always(adds("it runs differently"))
 _SERVED = DiffRule.always(breaks("another handler runs it"))
 _RETRY = DiffRule(adds("its retries differ"))
+_PLACE = DiffRule.always(words_differ("the value stands elsewhere"))
 
 RULES: Mapping[str, DiffRule] = {
     **NODE_RULES,
@@ -314,6 +315,15 @@ RULES: Mapping[str, DiffRule] = {
     "ModelIntentDeclaration.on_exit": DiffRule.always(breaks("whether leaving its status cancels it differs")),
     "ModelIntentDeclaration.detached": DiffRule.always(breaks("whether the end of its instance cancels it differs")),
     "ModelIntentDeclaration.trigger": DiffRule.always(breaks("it fires another trigger")),
+    "ModelHttpTarget.idempotency_header": DiffRule(
+        breaks("the far side gets the key under another name"),
+        adds("the far side gets a key now"),
+        breaks("the far side gets no key any more: a second try may be done twice"),
+    ),
+    "ModelSetting.text": _PLACE,
+    "ModelSetting.env": _PLACE,
+    "ModelSetting.file": _PLACE,
+    "ModelSetting.secret": _PLACE,
     "ModelIntentOutcomes.succeeded": DiffRule(breaks("success becomes {new} instead of {old}")),
     "ModelIntentOutcomes.failed": DiffRule(breaks("failure becomes {new} instead of {old}")),
     "ModelIntentOutcomes.unknown": DiffRule(breaks("an unknown outcome becomes {new} instead of {old}")),
