@@ -10,9 +10,11 @@ from typing import NoReturn
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import BaseModel
 
 import onex
-from onex.kernel.errors import InternalTrigger, OnexError
+from onex.kernel.errors import EffectUnknown, InternalTrigger, OnexError
+from onex.kernel.intent import ModelIntent
 from onex.monitoring.engine_metrics import EngineMetrics
 from onex.monitoring.engine_probes import EngineProbes
 from onex.monitoring.resources import LoopLag
@@ -23,6 +25,7 @@ from tests.laws.tree import ROOT
 GUIDE = ROOT / "docs" / "guides" / "monitoring.md"
 SUMS = ("_sum", "_count")
 JOB = Path(__file__).parents[1] / "nodes" / "job"
+CALLS = Path(__file__).parents[1] / "engine" / "called_app" / "calls.py"
 Sample = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -155,8 +158,30 @@ def test_the_guide_lists_every_metric_with_its_labels_and_no_other() -> None:
         histograms = {name for name in names if "le" in shown[name]}
         assert {name: shown[name] - {"le"} for name in names} | {
             "event_bus_events_published_total": {"topic"},
+            "onex_target_intents_waiting": {"target"},
             "event_bus_events_consumed_total": {"topic"},
         } == listed
         assert len(histograms) == 5
 
     watched(JOB, story)
+
+
+def test_a_target_that_does_not_answer_shows_its_open_breaker_and_who_waits() -> None:
+    async def down(intent: ModelIntent[BaseModel]) -> None:
+        raise EffectUnknown("no answer")
+
+    async def go() -> None:
+        async with await onex.open("memory:", CALLS, executors={"bank": down}) as engine:
+            probes = EngineProbes(engine)
+            metrics = EngineMetrics(engine, probes)
+            await engine.submit("calls:1", "go", {"calls": 5})
+            while not engine.counters.breakers_opened:
+                await asyncio.sleep(0.005)
+            found = await samples(metrics)
+            assert of(found, "reducer_pattern_routing_circuit_breaker_state", target="calls.bank") == 2
+            assert of(found, "onex_breakers_opened_total") == 1
+            assert of(found, "onex_target_intents_waiting", target="calls.bank") > 0
+            assert of(found, "onex_effect_calls_total", target="bank", result="unknown") >= 3
+            await probes.close()
+
+    asyncio.run(go())

@@ -184,6 +184,9 @@ class EngineMetrics:
             labelled.times,
             ("node_type", "status", "error_type"),
         )
+        yield _counter(
+            "onex_breakers_opened_total", "Circuit breakers of targets that opened.", counters.breakers_opened
+        )
         if (counts := self._stored.counts) is not None:
             yield _gauge(
                 "onex_outbox_intents",
