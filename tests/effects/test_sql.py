@@ -235,6 +235,17 @@ def test_what_is_refused_leaves_no_key_behind(place: Place) -> None:
     asyncio.run(body())
 
 
+def test_a_value_that_does_not_fit_its_column_is_told_without_the_value(place: Place) -> None:
+    async def body() -> None:
+        effect = place.effect()
+        told = await refusal(effect, "insert", ENTRY.model_copy(update={"cents": 2**80}))
+        assert (told.reason, told.retry) == ("value_refused", False)
+        assert str(2**80) not in told.message
+        await effect.close()
+
+    asyncio.run(body())
+
+
 def test_a_query_cannot_write_and_names_what_it_does_not_find(place: Place) -> None:
     async def body() -> None:
         effect = place.effect()

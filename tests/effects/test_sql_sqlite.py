@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import onex
 from onex.effects import sql_sqlite
+from onex.effects.sql_database import make_dedup_table
 from onex.effects.sql_sqlite import SqliteDatabase
 from onex.kernel.errors import EffectFailed
+from tests.effects.booking_child import book
+from tests.laws.tree import ROOT
 
 INSERT = 'insert into "entries" ("id") values ($1)'
 APP = """
@@ -100,3 +106,19 @@ def test_a_call_that_is_given_up_stops_and_leaves_the_thread_free(path: Path) ->
         await database.close()
 
     asyncio.run(body())
+
+
+def test_a_row_is_written_once_though_its_writer_is_killed_again_and_again(path: Path) -> None:
+    made = sqlite3.connect(path)
+    made.executescript(f"create table lines (id integer); {make_dedup_table('done_once')};")
+    for kill_after in (1, 5, 9):
+        words = [sys.executable, "-m", "tests.effects.booking_child", str(path), "100000"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, cwd=ROOT) as child:
+            assert child.stdout is not None
+            for _ in range(kill_after):
+                child.stdout.readline()
+            child.send_signal(signal.SIGKILL)
+    done = int(made.execute("select count(*) from done_once").fetchone()[0])
+    asyncio.run(book(path, done + 10))
+    assert made.execute("select id from lines order by id").fetchall() == [(n,) for n in range(done + 10)]
+    made.close()

@@ -13,6 +13,7 @@ from onex.adapters.memory.bus import MemoryBroker, MemoryBus
 from onex.app import load_app
 from onex.bus import BusRefused
 from onex.effects.sql_database import make_dedup_table
+from onex.engine.bus.topics import BusTopics, EnumBusEvent
 from onex.kernel.envelope import OnexEnvelopeV1
 from onex.kernel.errors import ContractError
 from onex.kernel.finding import Finding, errors
@@ -177,6 +178,9 @@ def test_four_targets_serve_a_workflow_without_a_function(app: Path, tmp_path: P
             ("2", {"id": "2", "total": 6}),
         ]
         assert all(one.causation_id and one.correlation_id for one in found)
+        events = await MemoryBus(broker).subscribe("events", [BusTopics().event(EnumBusEvent.WORKFLOW_STEP_COMPLETED)])
+        confirmed = [OnexEnvelopeV1.from_bytes(one.value).payload["intent"] for one in await events.read(20)]
+        assert confirmed.count("book") == 2  # a write is told once it is confirmed
 
     asyncio.run(body())
     kept = {path.name: path.read_text() for path in (tmp_path / "receipts" / "sales").iterdir()}

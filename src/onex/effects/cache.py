@@ -91,7 +91,8 @@ class CacheEffect:
                     raise EffectFailed(
                         f"the field {call.value!r} of {intent.name!r} is no whole number of 64 bits", code="no_number"
                     )
-                once = f"{self.target.prefix}onex:once:{dedup_name(intent)}".encode()
+                # no payload holds a NUL, so no key that one makes is this
+                once = f"{self.target.prefix}\0once:{dedup_name(intent)}".encode()
                 return await values.increment(place, by, call.ttl_ms, once, call.dedup_ms), True
 
     def _key(self, call: ModelCacheCall, fields: Mapping[str, JsonValue]) -> str:

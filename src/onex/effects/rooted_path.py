@@ -41,7 +41,7 @@ def names_of(text: str) -> tuple[str, ...]:
         if name in ("", ".", ".."):
             why = "it begins at the top" if text.startswith("/") else "an empty name, . and .. lead elsewhere"
             raise path_refused(text, why)
-        if any(unicodedata.category(one) in ("Cc", "Cs") for one in name):
+        if not name.isprintable() and any(unicodedata.category(one) in ("Cc", "Cs") for one in name):
             raise path_refused(text, "it holds a control character, or a half of one that is no text")
         if len(name.encode()) > NAME_BYTES:
             raise path_refused(text, f"a name has at most {NAME_BYTES} bytes")

@@ -177,3 +177,8 @@ class SqlEffect:
         databases, self._databases = tuple(self._databases.values()), {}
         with suppress(OnexError, OSError):
             await asyncio.gather(*self._closing, *(one.close() for one in databases))
+
+
+NodeStoreEffect = SqlEffect
+"""The node that writes for others: all writes of a database in one place, each in a transaction. That one is done, the bus of the
+engine tells by ``workflow_step_completed``, once its outcome is committed."""

@@ -50,7 +50,10 @@ class SqlDatabase(Protocol):
 
 def make_dedup_table(table: str) -> str:
     """What to run once, as the owner of the tables."""
-    return f"create table {table} (idempotency_key text primary key, body text not null, answer text not null)"
+    return (
+        f"create table {table} (idempotency_key text primary key, body text not null, answer text not null, "
+        "done_at timestamp not null default current_timestamp)"
+    )
 
 
 def refused(message: str, code: str) -> EffectFailed:

@@ -11,6 +11,7 @@ What may go wrong, and what is told:
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, TypeAlias
@@ -54,6 +55,7 @@ _FORBIDDEN = (
     asyncpg.InvalidCatalogNameError,
 )
 _ERRORS = (asyncpg.PostgresError, asyncpg.InternalClientError, asyncpg.InterfaceError, OSError, TimeoutError)
+_VALUE = re.compile(r"invalid input for query argument (?P<which>\$\d+): ")
 _Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 _Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
@@ -190,6 +192,9 @@ async def _run(connection: _Connection, sql: str, values: Sequence[object]) -> R
 
 
 def _said(error: Exception) -> str:
-    """Without the detail, which repeats values."""
+    """Without the detail, which repeats values; nor does what asyncpg itself says of a value repeat it."""
     text = error.args[0] if error.args and isinstance(error.args[0], str) else ""
+    refused_value = _VALUE.match(text)
+    if refused_value is not None:
+        return f"invalid input for {refused_value['which']}{text[text.rfind(' (') :]}"
     return text.splitlines()[0] if text else type(error).__name__

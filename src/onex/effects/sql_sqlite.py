@@ -146,11 +146,14 @@ class SqliteDatabase:
         return refused(f"{said}; compare the contract with the tables", "statement_refused")
 
     async def close(self) -> None:
-        self._closed = True
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await asyncio.wrap_future(self._thread.submit(connection.close))
-        self._thread.shutdown(wait=False)
+        if not self._closed:
+            self._closed = True
+            await asyncio.wrap_future(self._thread.submit(self._end))  # behind the calls that wait
+            self._thread.shutdown(wait=False)
+
+    def _end(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
 
 def _run(connection: sqlite3.Connection, sql: str, values: Sequence[object]) -> Rows:
