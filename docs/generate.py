@@ -337,6 +337,7 @@ PARTS: Sequence[tuple[str, type[BaseModel]]] = (
     ("tasks[]", orchestration.ModelTask),
     ("tasks[].compensate", orchestration.ModelCall),
     ("tasks[].map", orchestration.ModelMap),
+    ("tasks[].stages[]", orchestration.ModelStage),
     ("resource_limits", ModelResourceLimits),
     ("contract_version", contract_part.ModelContractVersion),
     ("targets.NAME", target.ModelTarget),

@@ -207,3 +207,51 @@ def test_items_that_are_done_again_are_other_instances(tmp_path: Path) -> None:
     before = plan.state
     child_ended(plan, "1/all/1")
     assert plan.state == before, "an answer to the first run is late"
+
+
+STAGES = """\
+- id: pages
+  payload: Cents
+  with: {cents: index}
+  map: {count: 4, concurrency: 2, gather: collect}
+  stages:
+    - {id: read, effect: bank, payload: Cents, result: Made}
+    - {id: check, effect: bank, payload: Made, result: Made, with: read, when: read.number != "2"}
+    - {id: keep, effect: post, payload: Made, result: Made, with: {number: read.number}, on_failure: continue}
+"""
+
+
+def test_stages_are_a_pipeline_whose_items_overlap_within_a_window(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def bank(intent: ModelIntent[Any]) -> dict[str, object]:
+        told = intent.serialize_payload()
+        seen.append(f"{intent.name} {told.get('cents', told.get('number'))}")
+        return {"number": str(told.get("cents", told.get("number")))}
+
+    with running(tmp_path, STAGES, bank) as run:
+        assert run.wait("plan:1").status == "completed"
+        assert run.state("plan_pages:1/pages/2").model_dump()["plan"]["tasks"]["check"]["state"] == "skipped"
+        results = run.state("plan:1").model_dump()["pages"]["results"]
+        assert [json.loads(one["number"])["number"] for one in results] == ["0", "1", "2", "3"]
+    assert sorted(seen) == ["check 0", "check 1", "check 3", "read 0", "read 1", "read 2", "read 3"]
+    assert seen.index("check 0") < seen.index("read 3"), "a later item begins when an earlier one is further"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ("read, effect: bank,", "unused_key"),
+        ("result: Made, with: read", "given"),
+        ("  payload: Cents\n", "missing_key"),
+    ],
+)
+def test_a_stage_that_is_wrong_is_found(tmp_path: Path, wrong: str, code: str) -> None:
+    right = {
+        "unused_key": "read, compute: bank, delivery: at_most_once,",
+        "given": "result: Made, with: red",
+        "missing_key": "",
+    }
+    with pytest.raises(ContractError) as refused:
+        loaded(tmp_path, STAGES.replace(wrong, right[code], 1))
+    assert code in {getattr(one, "code", "") for one in refused.value.findings}

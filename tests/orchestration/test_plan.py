@@ -216,3 +216,20 @@ def test_rerun_of_what_runs_or_has_not_begun_is_refused(tmp_path: Path, task: st
     before = plan.state
     say(plan, "rerun", task=task).then_refused(GuardFailed)
     assert plan.state == before
+
+
+def test_event_driven_tasks_begin_when_their_signal_comes_in_any_order(tmp_path: Path) -> None:
+    tasks = """\
+    - {id: ordered, signal: order, payload: Made}
+    - {id: pay, effect: bank, payload: Made, result: Made, with: ordered}
+    - {id: arrived, signal: arrive, payload: Made}
+    - {id: ship, effect: post, payload: Made, result: Made, with: arrived}
+    """
+    plan = begun(tmp_path, tasks, "mode: EVENT_DRIVEN\n")
+    assert (emitted(plan), states(plan)) == ([], {"ordered": "waiting", "arrived": "waiting"})
+    say(plan, "arrive", number="a")
+    assert emitted(plan) == ["ship"]
+    say(plan, "order", number="o")
+    assert emitted(plan) == ["pay"]
+    answer(plan, "pay", number="1")
+    answer(plan, "ship", number="2").then(status="completed")

@@ -14,7 +14,7 @@ from pydantic import BaseModel, JsonValue
 
 from ..contracts.compile import LocatedContract
 from ..contracts.load import load_tree
-from ..contracts.model.orchestration import ModelTask
+from ..contracts.model.orchestration import ModelCall, ModelTask
 from ..contracts.model.target import BLOCKS, ModelIntentCall
 from ..contracts.orchestration.declared_payloads import DeclaredModels
 from ..contracts.orchestration.expansion import CANCEL, EACH, START, child_type, ended_name, payload_name, reply_name
@@ -54,6 +54,9 @@ def joined_app(written: Iterable[WrittenPlan]) -> Iterator[tuple[WrittenPlan, Jo
     inline: set[str] = set()
     for one in [*plans.values()]:
         for child in _inline_children(one):
+            if isinstance(child, JoinedPlan):
+                yield one, child
+                return
             plans[child.contract.contract.name] = child
             inline.add(child.contract.contract.name)
     begins = {name: [*_begun_by(one)] for name, one in plans.items()}
@@ -98,7 +101,8 @@ def _cycle(one: WrittenPlan, ring: list[str]) -> JoinedPlan:
     )
 
 
-def _inline_children(one: WrittenPlan) -> Iterator[WrittenPlan]:
+def _inline_children(one: WrittenPlan) -> Iterator[WrittenPlan | JoinedPlan]:
+    """The children of each map that does calls of its own; a plan with findings where its stages are wrong."""
     contract, tree = one.contract.contract, one.contract.tree
     for n, task in enumerate(contract.tasks):
         if task.map is None or task.workflow is not None:
@@ -110,19 +114,27 @@ def _inline_children(one: WrittenPlan) -> Iterator[WrittenPlan]:
             "contract_version": contract.contract_version.model_dump(),
             "description": f"One item of {task.id}",
             "input": payload_name(EACH, task),
-            "tasks": [_call(task)],
         }
-        if task.result is not None or _gives(one, task):
-            head["output"] = EACH
+        last = task if task.stages is None else task.stages[-1]
+        if last.result is not None or _gives(one, last):
+            head["output"] = EACH if task.stages is None else task.stages[-1].id
         made = located(head, place)
         assert isinstance(made, YamlMap)
         kept = {key: tree.entries[key] for key in ("targets",) if key in tree.entries}
-        blocks = {key: one for key, one in _entries(tree, ("tasks", n)).items() if key in BLOCKS}
-        row = YamlMap({**_entries(made, ("tasks", 0)), **blocks}, place)
-        tasks = made.entries["tasks"]._replace(node=YamlList((row,), place))
-        entries = {**made.entries, **kept, "tasks": tasks}
+        written = _entries(tree, ("tasks", n))
+        rows: YamlNode
+        if "stages" in written:
+            rows = written["stages"].node
+        else:
+            call = located(_call(task), place)
+            assert isinstance(call, YamlMap)
+            blocks = {key: entry for key, entry in written.items() if key in BLOCKS}
+            rows = YamlList((YamlMap({**call.entries, **blocks}, place),), place)
+        entries = {**made.entries, **kept, "tasks": YamlEntry(YamlScalar("tasks", place), rows)}
         child = load_tree(YamlMap(entries, place), one.contract.path)
-        if child.contract is not None and child.tree is not None:
+        if child.contract is None or child.tree is None:
+            yield JoinedPlan({}, None, child.findings)
+        else:
             yield replace(one, contract=LocatedContract(child.contract, child.tree, one.contract.path))
 
 
@@ -137,7 +149,7 @@ def _call(task: ModelTask) -> dict[str, JsonValue]:
     return {"id": EACH, **said}
 
 
-def _gives(one: WrittenPlan, task: ModelTask) -> bool:
+def _gives(one: WrittenPlan, task: ModelCall) -> bool:
     """Whether the function that serves the call gives anything."""
     served = one.functions.computes if task.compute else one.functions.effects
     shape = served.get(task.compute or task.effect or "")

@@ -44,7 +44,9 @@ class _TargetChecks:
 
     def run(self) -> Iterator[Finding]:
         named = {one.target for one in self.contract.intents if one.type not in _INSIDE}
-        named |= {task.effect for task in self.contract.tasks}  # the children of a map call it
+        for task in self.contract.tasks:  # the children of a map call it
+            named |= {task.effect, *(stage.effect for stage in task.stages or ())}
+            named |= {stage.compensate.effect for stage in task.stages or () if stage.compensate is not None}
         for name, target in self.contract.targets.items():
             at: Loc = ("targets", name)
             if name not in named:

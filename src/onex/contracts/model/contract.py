@@ -221,7 +221,8 @@ class ModelContractWorkflow(ModelOrchestration, ModelContractReducer):
     def decided(self) -> dict[str, JsonValue]:
         """What its code is: all that is said, without how its targets are reached, which decides no state."""
         calls = dict.fromkeys(BLOCKS, True)
-        tasks = {"__all__": {**calls, "compensate": calls}}
+        stage = {**calls, "compensate": calls}
+        tasks = {"__all__": {**stage, "stages": {"__all__": stage}}}
         return self.model_dump(
             mode="json",
             exclude_defaults=True,

@@ -41,10 +41,13 @@ Path = Annotated[str, Field(min_length=1, max_length=EXPRESSION_MAX)]
 
 
 class EnumWorkflowCoordination(StrEnum):
-    """Which task waits for which, where a task does not say it: one after another, or at once."""
+    """Which task waits for which, where a task does not say it. One waits for the one before it; or only for those whose results it
+    takes; or for the one before it, where each signal may come at any time.
+    """
 
     SEQUENTIAL = "SEQUENTIAL"
     PARALLEL = "PARALLEL"
+    EVENT_DRIVEN = "EVENT_DRIVEN"
 
 
 class EnumTaskFailure(StrEnum):
@@ -108,11 +111,19 @@ class ModelMap(Part):
     failures: Annotated[int, Field(ge=0, description="more failed items than this fail the task"), ENGINE] = 0
 
 
-class ModelTask(ModelCall):
-    """One task. ``when`` is judged once, when all that it waits for has ended; false leaves the task out."""
+class ModelStage(ModelCall):
+    """A call with a name. ``when`` is judged once, when all that it waits for has ended; false leaves it out."""
 
     id: Annotated[TaskName, MACHINE]
     description: Annotated[Prose, PROSE] = ""
+    when: Annotated[str | None, Field(min_length=1, max_length=EXPRESSION_MAX), MACHINE] = None
+    on_failure: Annotated[EnumTaskFailure, ENGINE] = EnumTaskFailure.ABORT
+    compensate: Annotated[ModelCall | None, Field(description="undoes it when the whole fails"), MACHINE] = None
+
+
+class ModelTask(ModelStage):
+    """One task: a call, something it waits for, or children."""
+
     workflow: Annotated[WorkflowType | None, Field(description="an orchestration of the same app"), MACHINE] = None
     signal: Annotated[TriggerName | None, Field(description="the trigger that it waits for"), MACHINE] = None
     wait_ms: Annotated[Milliseconds | None, MACHINE] = None
@@ -122,9 +133,11 @@ class ModelTask(ModelCall):
     ] = None
     map: Annotated[ModelMap | None, MACHINE] = None
     depends_on: Annotated[tuple[TaskName, ...] | None, Field(max_length=TASKS_MAX), MACHINE] = None
-    when: Annotated[str | None, Field(min_length=1, max_length=EXPRESSION_MAX), MACHINE] = None
-    on_failure: Annotated[EnumTaskFailure, ENGINE] = EnumTaskFailure.ABORT
-    compensate: Annotated[ModelCall | None, Field(description="undoes it when the whole fails"), MACHINE] = None
+    stages: Annotated[
+        tuple[ModelStage, ...] | None,
+        Field(min_length=1, max_length=TASKS_MAX, description="of a map: calls for each item, one after the other"),
+        MACHINE,
+    ] = None
     deadline_ms: Annotated[Milliseconds | None, ENGINE] = None
 
     @property

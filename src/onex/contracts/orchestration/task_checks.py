@@ -23,12 +23,14 @@ RESERVED = frozenset({"input", "plan", "item", "index", "payload", "state", "tas
 CALLED = frozenset(
     {*BLOCKS, "type", "payload", "result", "with", "retry", "delivery", "priority", "timeout_ms", "compensate"}
 )
+EACH_DOES = ("effect", "compute", "workflow", "stages")
+"""What a map may do with each item."""
 _ALWAYS = frozenset({"id", "description", "depends_on", "when", "on_failure"})
 _KEYS: Mapping[str, frozenset[str]] = {
     "effect": CALLED,
     "compute": CALLED - {"type", "delivery", *BLOCKS},
     "workflow": frozenset({"with", "compensate", "deadline_ms"}),
-    "map": CALLED - {"compensate"} | {"effect", "compute", "workflow", "deadline_ms"},
+    "map": CALLED - {"compensate"} | {"effect", "compute", "workflow", "stages", "deadline_ms"},
     "signal": frozenset({"payload", "deadline_ms"}),
     "approval": frozenset({"deadline_ms"}),
     "wait_ms": frozenset(),
@@ -54,7 +56,10 @@ def needs(plan: ModelOrchestration) -> dict[str, tuple[str, ...]]:
     for task in plan.tasks:
         said = task.depends_on
         if said is None:
-            said = before if plan.mode is EnumWorkflowCoordination.SEQUENTIAL else ()
+            alone = plan.mode is EnumWorkflowCoordination.PARALLEL or (
+                plan.mode is EnumWorkflowCoordination.EVENT_DRIVEN and task.signal is not None
+            )
+            said = () if alone else before
         taken = [path.partition(".")[0] for path in (*paths_in(task), task.wait_until or "")]
         if task.map is not None:
             taken += [str(path).partition(".")[0] for path in (task.map.over, task.map.count)]
@@ -98,7 +103,7 @@ class _Checks:
     def _form(self, task: ModelTask, at: Loc) -> Iterator[Finding]:
         said = [kind for kind in _KEYS if getattr(task, kind) is not None]
         if task.map is not None:
-            said = [kind for kind in said if kind not in ("effect", "compute", "workflow")]
+            said = [kind for kind in said if kind not in EACH_DOES]
             yield from self._map(task, at)
         if len(said) != 1:
             message = f"task {task.id!r} does {' and '.join(said) or 'nothing'}; it must do one thing"
@@ -117,10 +122,13 @@ class _Checks:
 
     def _map(self, task: ModelTask, at: Loc) -> Iterator[Finding]:
         assert task.map is not None
-        calls = [kind for kind in ("effect", "compute", "workflow") if getattr(task, kind) is not None]
+        calls = [kind for kind in EACH_DOES if getattr(task, kind) is not None]
         if len(calls) != 1:
             message = f"map {task.id!r} does {' and '.join(calls) or 'nothing'} with each item"
-            yield self._error(at, "task_kind", message, "give it one of effect, compute, workflow")
+            yield self._error(at, "task_kind", message, f"give it one of {', '.join(EACH_DOES)}")
+        if task.stages is not None and task.payload is None:
+            message = f"nothing says what an item of {task.id!r} begins with"
+            yield self._error(at, "missing_key", message, "add payload: CLASS, which its stages call input")
         if (task.map.over is None) == (task.map.count is None):
             message = f"map {task.id!r} goes over a list or up to a number"
             yield self._error((*at, "map"), "map_items", message, "write over: PATH, or count: NUMBER")
