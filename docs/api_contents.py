@@ -56,6 +56,7 @@ REPLAY = ("replay and code", "concepts/replay-and-code.md")
 WHAT_IF = ("what if", "concepts/what-if.md")
 SIMULATION = ("simulation", "concepts/simulation.md")
 CONTAINER = ("container", "guides/container.md")
+ORCHESTRATION = ("orchestration", "concepts/orchestration.md")
 NODE = ("the engine as a node", "guides/engine-as-a-node.md")
 ROUTING = ("routing", "guides/routing.md")
 TESTING = ("testing your workflow", "guides/testing-your-workflow.md")
@@ -266,6 +267,16 @@ PAGES: Sequence[ApiPage] = (
                     Entry("wiring.integration_bridge.IntegrationBridge"),
                     Entry("nodes.reducer.ModelReducerInput"),
                     Entry("nodes.reducer.ModelReducerOutput", constructed=False),
+                ),
+            ),
+            Section(
+                "An orchestration as a node",
+                ORCHESTRATION,
+                (
+                    Entry("orchestration.node.NodeOrchestrator"),
+                    Entry("orchestration.node.ModelOrchestratorInput"),
+                    Entry("orchestration.node.ModelOrchestratorOutput", constructed=False),
+                    Entry("contracts.model.bus.ModelDependency"),
                 ),
             ),
             Section(
