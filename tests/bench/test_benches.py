@@ -27,6 +27,7 @@ NAMES = [
     "lag",
     "latency",
     "memory",
+    "orchestrate",
     "replay",
     "route",
     "simulate",
