@@ -12,6 +12,7 @@ import pytest
 
 from onex import EffectFailed, ModelIntent
 from onex.kernel.errors import ContractError
+from onex.kernel.intent import Failure
 from onex.kernel.step import State
 from onex.testing.harness import Given
 from onex.testing.virtual_time import VirtualRun, virtual
@@ -255,3 +256,10 @@ def test_a_stage_that_is_wrong_is_found(tmp_path: Path, wrong: str, code: str) -
     with pytest.raises(ContractError) as refused:
         loaded(tmp_path, STAGES.replace(wrong, right[code], 1))
     assert code in {getattr(one, "code", "") for one in refused.value.findings}
+
+
+def test_a_child_that_cannot_begin_fails_the_task_and_the_others_are_told(tmp_path: Path) -> None:
+    plan = begun(tmp_path, MAP % "")
+    plan.when("task.failed", Failure(code="illegal_transition", message="it is there", attempts=1), outcome_of="all")
+    plan.then(status="failed")
+    assert emitted(plan) == ["all-cancel", "all-cancel"]

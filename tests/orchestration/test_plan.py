@@ -233,3 +233,12 @@ def test_event_driven_tasks_begin_when_their_signal_comes_in_any_order(tmp_path:
     assert emitted(plan) == ["pay"]
     answer(plan, "pay", number="1")
     answer(plan, "ship", number="2").then(status="completed")
+
+
+def test_what_a_step_begins_and_aborts_is_not_emitted_at_all(tmp_path: Path) -> None:
+    """Sixty tasks that begin, and one that cannot: sixty intents and sixty that cancel them would be too many for one step."""
+    calls = "".join(f"- {{id: t{n}, effect: stock, payload: Thing, result: Made}}\n" for n in range(29))
+    waits = "".join(f"- {{id: w{n}, wait_ms: 1000}}\n" for n in range(29))
+    plan = begun(tmp_path, calls + waits + "- {id: late, wait_until: input.at}\n", "mode: PARALLEL\n")
+    plan.then(status="failed", intents=[])
+    assert set(states(plan).values()) == {"cancelled", "failed"}

@@ -112,8 +112,10 @@ def _failed(turn: Turn, *, maybe_done: bool) -> None:
     error = f"{failure.code}: {failure.message}" if isinstance(failure, Failure) else "failed"
     if task.undo is not None and name == task.undo.intent:
         turn.undone(task, error)
-    else:
-        turn.failed(task, error, maybe_done=maybe_done)
+        return
+    if task.begins_child:  # a child could not be told to begin; those that have begun are told to end
+        turn.give_up(task)
+    turn.failed(task, error, maybe_done=maybe_done)
 
 
 def _rerun(turn: Turn) -> None:

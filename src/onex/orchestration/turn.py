@@ -67,6 +67,7 @@ class Turn:
         self.runs, self.refused = plan.runs, False
         self.parent, self.reply = plan.parent, plan.reply
         self.intents: list[IntentDraft] = []
+        self.begun: set[str] = set()
         self.fired = ""
 
     # --- what came --------------------------------------------------------------------------------------------------
@@ -110,7 +111,7 @@ class Turn:
             self.done(task, NOTHING)
         elif task.begins_child and self._is_open(task):
             self._enter(task, "running", "deadline: it took too long")
-            self._give_up(task)
+            self.give_up(task)
         else:
             self.failed(task, "deadline: nobody answered in time")
 
@@ -149,7 +150,7 @@ class Turn:
                 payload = task.call.payload.make(self.state, item_at(items, self.state, begun), begun)
             except Missing as missing:
                 self._enter(task, "running", f"the payload of item {begun} cannot be made: {missing.message}")
-                self._give_up(task)
+                self.give_up(task)
                 break
             self.intents.append(send(task.call.intent, f"{prefix}/{begun}", payload))
             open_.append(begun)
@@ -169,7 +170,7 @@ class Turn:
         elif gathered.begun == gathered.count:
             self._end(task, "done")
 
-    def _give_up(self, task: CompiledTask) -> None:
+    def give_up(self, task: CompiledTask) -> None:
         """Its children are told. It ends when they have ended, so nothing of it runs beside what undoes it."""
         if task.items is None:
             self._tell(task, self._prefix(task))
@@ -194,7 +195,11 @@ class Turn:
             if progress.state not in OPEN:
                 continue
             if task.begins_child:
-                self._give_up(task)
+                self.give_up(task)
+            elif name in self.begun:  # by this very step, which has not been committed: its intents are not emitted
+                unmade = (task.call.intent if task.call is not None else "", timer_of(name))
+                self.intents = [one for one in self.intents if one.name not in unmade]
+                self._enter(task, "cancelled", "", ended=True)
             elif task.undo is None:
                 if task.call is not None:
                     self.intents.append(cancel(task.call.intent))
@@ -319,9 +324,11 @@ class Turn:
         elif task.after_us is not None:
             self.intents.append(timer(timer_of(task.id), self.now + timedelta(microseconds=task.after_us)))
         self.tasks[task.id] = TaskProgress(state="waiting", began=self.now)
+        self.begun.add(task.id)
 
     def _running(self, task: CompiledTask) -> None:
         self.tasks[task.id] = TaskProgress(state="running", began=self.now)
+        self.begun.add(task.id)
         if task.after_us is not None:
             self.intents.append(timer(timer_of(task.id), self.now + timedelta(microseconds=task.after_us)))
 
