@@ -160,6 +160,7 @@ PAGES: Sequence[ApiPage] = (
                     Entry("nodes.chunks.cached"),
                     Entry("nodes.compute.ComputeIO", ("read", "blob"), constructed=False),
                     Entry("wiring.compute_workers.compute_workers"),
+                    Entry("nodes.compute.AlgorithmRegistry", ("get_algorithm",)),
                     Entry("nodes.compute_node.NodeCompute", ("execute_compute",)),
                     Entry("nodes.compute_node.ModelComputeInput"),
                     Entry("nodes.compute_node.ModelComputeOutput", constructed=False),

@@ -30,6 +30,8 @@ class InvalidSetting(ValidationError):
 class Settings:
     """``ONEX_STORE``, ``ONEX_WORKERS`` (processes for compute; None: one per CPU), ``ONEX_DEBUG`` (with an error, its traceback).
 
+    ``ONEX_REGISTRY``: the store of ``onex:registration``, in which ``onex run`` and ``onex worker`` register; not set: none.
+    ``ONEX_NODE_ID``: the name under which they do; not set: one made of app, host and process.
     ``ONEX_LISTEN``: where ``onex run`` and ``onex worker`` answer probes and Prometheus, as ``HOST:PORT``; not set: nowhere.
     ``ONEX_TRACES``: the share of workflows, from 0 to 1, whose traces ``onex run`` and ``onex worker`` send; default 0.
     ``ONEX_STEP_BUDGET_MS``: a longer step is stopped and its action refused; in C, four of them end ``onex run``; default 2,000.
@@ -89,6 +91,8 @@ class Settings:
     bus_key: str = field(default="", repr=False)
     bus_key_old: str = field(default="", repr=False)
     event_logs: bool = False
+    registry: str = ""
+    node_id: str = ""
     listen: str = ""
     traces: float = 0.0
 
@@ -138,6 +142,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         bus_key=environ.get("ONEX_BUS_KEY", ""),
         bus_key_old=environ.get("ONEX_BUS_KEY_OLD", ""),
         event_logs=_switch(environ, "ONEX_EVENT_LOGS"),
+        registry=environ.get("ONEX_REGISTRY", "").strip(),
+        node_id=environ.get("ONEX_NODE_ID", "").strip(),
         listen=environ.get("ONEX_LISTEN", "").strip(),
         traces=_share(environ, "ONEX_TRACES"),
     )

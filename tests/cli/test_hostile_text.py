@@ -171,6 +171,8 @@ WORDS: dict[str, list[list[str]]] = {
         ["worker", "{app}", "--store", f"postgres://{STEERING}@127.0.0.1:1/x"],
         ["worker", "{app}", "--listen", NASTY],
     ],
+    "nodes": [["nodes"], ["nodes", "--json"], ["nodes", "--status", NASTY], ["nodes", "--store", NASTY]],
+    "register": [["register", NASTY, "--wait", "0"], ["register", "node", "--name", NASTY, "--wait", "0"]],
     "workers": [["workers"], ["workers", "--json"], ["workers", "--store", NASTY]],
     "store": [
         ["store", NASTY],

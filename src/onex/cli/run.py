@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +14,10 @@ import typer
 
 from ..kernel.errors import OnexError
 from ..repository.contract_files import CONTRACT, folders_below
+from ..settings import read_settings
 from ..wiring import open_reader, shown_url
 from ..wiring.engine import WiredEngine, open
+from ..wiring.self_registration import node_of, registered
 from .console import counted, note, say, say_json
 from .exit_codes import Misused, exit_code
 from .health import Health, with_health
@@ -144,7 +146,8 @@ async def run_engine(
         if until_idle:
             tasks.append(asyncio.create_task(_until_idle(engine, view, ended)))
         try:
-            ending = await ended
+            async with _registered(engine, Path(app), health.where, say_it):
+                ending = await ended
             if ending in (RunEnding.INTERRUPTED, RunEnding.TERMINATED) and engine.relay.busy:
                 say_it("cancelling effects that still run; Ctrl-C again ends at once")
         finally:
@@ -166,6 +169,16 @@ async def run_engine(
     _report({**lag, **summary}, say_it, as_json=as_json)
     shutdown.closed(exit_code_of(ending))
     return ending
+
+
+def _registered(engine: WiredEngine, app: Path, where: str, say_it: Remark) -> AbstractAsyncContextManager[None]:
+    """Tells the directory of ``ONEX_REGISTRY`` of this engine while it runs; without one it does nothing."""
+    settings = read_settings()
+    if not settings.registry:
+        return nullcontext()
+    node = node_of(engine, app.resolve().stem, where, settings.node_id)
+    say_it(f"registers as {node.node_id} in {shown_url(settings.registry)}")
+    return registered(node, settings.registry, say_it)
 
 
 def _nothing(text: str) -> None:

@@ -1,0 +1,160 @@
+"""``onex nodes`` and ``onex register``: who stands in a directory, and to write somebody into it or take it out by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Final
+from uuid import uuid4
+
+import typer
+from pydantic import JsonValue
+
+from ..ports import Reader, Stored
+from ..views.stored_value import iso, parse_json
+from ..wiring.client import connect
+from .console import note, now_us, say, say_json, table, when
+from .exit_codes import FOUND
+from .store_options import ROWS_MAX, Json, Store, url_of
+from .store_reading import look
+
+REGISTRATION: Final = "registration"
+
+
+class NodeType(StrEnum):
+    EFFECT = "effect"
+    COMPUTE = "compute"
+    REDUCER = "reducer"
+    ORCHESTRATOR = "orchestrator"
+
+
+def nodes(
+    status: Annotated[str | None, typer.Option(metavar="STATUS", help="Only in this status.")] = None,
+    limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 200,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """List the nodes of a directory: where each stands, and when it was last heard of.
+
+    --store is the store on which onex:registration runs. A node is complete when Consul and PostgreSQL have it.
+
+    \b
+    Examples:
+      onex nodes
+      onex nodes --status partial
+      onex nodes --store postgres://db/nodes --json
+    """
+
+    async def ask(reader: Reader) -> list[Stored]:
+        return list(await reader.instances(REGISTRATION, status, None, limit))
+
+    found = look(store, ask)
+    rows = [(_node(one), one) for one in found]
+    if as_json:
+        for node, one in rows:
+            say_json({"node_id": one.key.instance_id, "status": one.status, "changed_at": iso(one.last_us), **node})
+        return
+    if not rows:
+        note(
+            "no node is known here; onex register ID --name NAME --type TYPE writes one, and onex:registration carries it out"
+        )
+        return
+    now = now_us()
+    table(
+        ["node", "status", "name", "type", "version", "last heard of", "why"],
+        [
+            [
+                one.key.instance_id,
+                one.status,
+                *(str(node.get(field) or "") for field in ("node_name", "node_type", "node_version")),
+                when(one.last_us, now),
+                str(node["reason"]),
+            ]
+            for node, one in rows
+        ],
+    )
+
+
+def _node(stored: Stored) -> dict[str, JsonValue]:
+    """What its state says of it, in the words of the event."""
+    state = parse_json(stored.state)
+    if not isinstance(state, dict):
+        return {"reason": "its state cannot be read"}
+    told = state.get("node")
+    shown = dict(told) if isinstance(told, dict) else {}
+    shown.pop("node_id", None)
+    return {**shown, "places": state.get("places"), "reason": state.get("reason", "")}
+
+
+def register(
+    node_id: Annotated[str, typer.Argument(metavar="ID", help="The node.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="The name of its service. [default: ID]")] = "",
+    node_type: Annotated[NodeType, typer.Option("--type", help="What kind of node it is.")] = NodeType.EFFECT,
+    version: Annotated[str, typer.Option(metavar="VERSION", help="Its version.")] = "1.0.0",
+    address: Annotated[str, typer.Option(metavar="HOST", help="Where it listens.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65_535, help="The port there.")] = 0,
+    heartbeat: Annotated[
+        int,
+        typer.Option(
+            metavar="SECONDS", min=1, max=86_400, help="After three of these without a heartbeat it is removed."
+        ),
+    ] = 86_400,
+    remove: Annotated[bool, typer.Option("--remove", help="Take it out again.")] = False,
+    wait: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="So long to wait for the outcome.")] = 30,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Write a node into the directories, or take it out, by hand.
+
+    --store is the store on which onex:registration runs. Nodes that onex run and onex worker start register themselves where
+    ONEX_REGISTRY names that store.
+
+    Exit code 1: it is partial or failed, or nobody has carried it out in time.
+
+    \b
+    Examples:
+      onex register mailer-1 --type effect --version 1.2.0 --address 10.0.0.7 --port 8080
+      onex register mailer-1 --remove
+    """
+    now = datetime.now(UTC)
+    told: dict[str, JsonValue] = {
+        "event_id": str(uuid4()), "node_id": node_id, "node_name": name or node_id, "node_type": node_type.value,
+        "node_version": version, "address": address, "port": port, "epoch": int(now.timestamp()),
+        "timestamp": now.isoformat(), "heartbeat_s": heartbeat,
+    }  # fmt: skip
+    status = asyncio.run(_told(url_of(store), node_id, told, wait, remove=remove))
+    wanted = "deregistered" if remove else "complete"
+    if as_json:
+        say_json({"node_id": node_id, "status": status})
+    else:
+        say(f"{node_id}: {status}")
+        if status != wanted:
+            note(f"onex show {REGISTRATION}:{node_id} says why; the next round follows by itself")
+    if status != wanted:
+        raise typer.Exit(FOUND)
+
+
+async def _told(url: str, node_id: str, told: dict[str, JsonValue], wait_s: float, *, remove: bool) -> str:
+    """The status in which it has come to rest, or the one in which it is when the time is over."""
+    key = f"{REGISTRATION}:{node_id}"
+    async with await connect(url, create=False) as client:
+        if remove:
+            await client.submit(key, "deregister", {"reason": "onex register --remove"}, timeout_s=wait_s)
+        else:
+            await client.submit(key, "introspected", told, timeout_s=wait_s)
+        resting = [
+            asyncio.create_task(client.wait(key, until=status, timeout_s=wait_s))
+            for status in ("complete", "partial", "failed", "deregistered")
+        ]
+        done, late = await asyncio.wait(resting, return_when=asyncio.FIRST_COMPLETED)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        for task in done:
+            if (error := task.exception()) is None:
+                return task.result().status
+            if not isinstance(error, TimeoutError):
+                raise error
+        stored = await client.stored(key)
+        return "unseen" if stored is None else stored.status
