@@ -45,18 +45,15 @@ class RunningTry(NamedTuple):
 class TryHeartbeats:
     """Of one try. It is called with the text of a progress. ``note`` writes one into the row."""
 
-    __slots__ = (
-        "_asked", "_clock", "_delivery", "_ends_s", "_heartbeat_s", "_limit", "_loop", "_note", "_noted", "_noted_s",
-        "_said", "beat_us", "over", "progress", "stalls",
-    )  # fmt: skip
+    _limit: asyncio.Timeout | None = None
+    _ends_s = _heartbeat_s = _noted_s = 0.0
+    _said = _noted = progress = ""
+    _asked = over = stalls = False
+    beat_us = 0
 
     def __init__(self, delivery: Delivery, clock: Clock, note: Callable[[Delivery, str], None]) -> None:
         self._delivery, self._clock, self._note = delivery, clock, note
         self._loop = asyncio.get_running_loop()
-        self._limit: asyncio.Timeout | None = None
-        self._ends_s = self._heartbeat_s = 0.0
-        self._asked, self._said, self._noted, self._noted_s = False, "", "", 0.0
-        self.beat_us, self.progress, self.over, self.stalls = 0, "", False, False
 
     def limit(self, timeout_s: float, heartbeat_s: float) -> asyncio.Timeout:
         """The time limit of this try, to be entered at once."""
