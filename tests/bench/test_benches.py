@@ -67,7 +67,7 @@ def test_the_memory_store_can_be_measured_as_well(name: str, tmp_path: Path) -> 
     assert isinstance(detail, dict) and detail["store"] == "memory"
 
 
-@pytest.mark.parametrize("name", ["durable", "hotkey", "lag", "latency", "replay", "workflow"])
+@pytest.mark.parametrize("name", ["durable", "effects", "hotkey", "lag", "latency", "replay", "workflow"])
 def test_a_store_on_a_server_can_be_measured_as_well(name: str, tmp_path: Path, postgres: PostgresServer) -> None:
     detail = measured(name, tmp_path, store="postgres", store_url=postgres.url(), seconds="0.01")["detail"]
     assert isinstance(detail, dict) and detail["store"] == "postgres"

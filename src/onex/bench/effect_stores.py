@@ -20,6 +20,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from ..adapters.clock import SystemClock
+from ..adapters.postgres.address import Address
 from ..contracts.model.target_files import ModelFilesCall, ModelFilesTarget
 from ..contracts.model.target_sql import ModelSqlCall, ModelSqlTarget
 from ..effects.context import EffectContext
@@ -31,6 +32,7 @@ from ..ports import Executor
 from .measurement import ratio_of_pairs
 
 SLICES = 20
+SCHEMA = "onex_bench_effects"
 V = TypeVar("V")
 _ID = UUID(int=1)
 INSERT = 'insert into "entries" ("id", "order_id", "cents") values ($1, $2, $3)'
@@ -62,7 +64,7 @@ class NoBlobs:
 
 
 async def row_and_file(folder: Path, calls: int, postgres: str = "") -> list[LegCost]:
-    """``calls`` of each. ``postgres``: the URL of a database where a table may be made."""
+    """``calls`` of each. ``postgres``: the URL of a store's database, where a schema is made and dropped again."""
     context = EffectContext(NoBlobs(), SystemClock())
     legs = [await _sqlite(context, folder, calls), await _file(context, folder, calls)]
     if postgres:
@@ -117,8 +119,11 @@ async def _sqlite(context: EffectContext, folder: Path, calls: int) -> LegCost:
 async def _postgres(context: EffectContext, url: str, calls: int) -> LegCost:
     import asyncpg
 
+    dsn = Address.parse(url).dsn
+    url = f"{dsn}{'&' if '?' in dsn else '?'}search_path={SCHEMA}"
     pool = await asyncpg.create_pool(url, min_size=0, max_size=10)
-    await pool.execute("drop table if exists entries")
+    await pool.execute(f"drop schema if exists {SCHEMA} cascade")
+    await pool.execute(f"create schema {SCHEMA}")
     await pool.execute("create table entries (id bigint primary key, order_id text not null, cents bigint not null)")
     effect = _sql(context, url)
 
@@ -128,7 +133,7 @@ async def _postgres(context: EffectContext, url: str, calls: int) -> LegCost:
     try:
         return await in_pairs("postgres insert", calls, _booking, effect, _row, bare)
     finally:
-        await pool.execute("drop table entries")
+        await pool.execute(f"drop schema {SCHEMA} cascade")
         await pool.close()
 
 

@@ -79,6 +79,7 @@ def run(options: Mapping[str, str]) -> Result:
         detail: dict[str, JsonValue] = {
             one.kind: {"ours_us": round(one.ours_us, 1), "bare_us": round(one.bare_us, 1)} for one in legs
         }
+        detail["store"] = chosen.store
         measured = Measurement(
             "µs per HTTP call", http.ours_us, ceiling=http.bare_us, ratio=http.ratio, targets=goals, detail=detail
         )
