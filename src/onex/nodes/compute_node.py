@@ -209,6 +209,9 @@ class NodeCompute:
         )
 
 
+NodeComputeService = NodeCompute
+
+
 def _said(contract: ModelContractCompute | None) -> ModelComputeInput:
     """What a contract says of every call. Raises ValidationError, naming the key."""
     if contract is None:

@@ -84,6 +84,9 @@ class ProtocolConnectionPool(Protocol):
         """``async with pool.acquire() as connection``."""
 
 
+ProtocolDatabasePool = ProtocolConnectionPool
+
+
 class ResourceManagedEffectService(NodeEffectService):
     """Takes a connection for each intent from the container's ``ProtocolConnectionPool``; ten intents at once, unless set.
 
