@@ -6,6 +6,7 @@ import asyncio
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -15,9 +16,11 @@ from pydantic import BaseModel
 import onex
 from onex.adapters.worker_pool import WorkerPool
 from onex.kernel.errors import ContractError, EffectFailed
+from onex.kernel.intent import CancelSignal, ModelIntent
 from onex.nodes.chunks import Chunking, chunked, chunking_of, join, split
 from onex.nodes.compute import ComputeAddress, ComputeIO, address_of, perform
 from onex.nodes.compute_call import ComputeCall, Computed, ResultCache
+from onex.nodes.compute_executor import ComputeExecutor
 from onex.nodes.io import NewBlobs, compute_shape
 from onex.ports import NewBlob
 from tests.nodes.algorithms import (
@@ -52,6 +55,13 @@ class Here:
     ) -> tuple[bytes, tuple[NewBlob, ...]]:
         self.asked.append(payload)
         return perform(self.function, compute_shape(self.function, ComputeIO), payload, blobs)
+
+
+class NoBlobs:
+    """The store of a task that names none."""
+
+    async def read(self, digest: bytes) -> bytes:
+        raise AssertionError("the task names no blob")
 
 
 def called(function: Callable[..., object], task: BaseModel, blobs: Mapping[bytes, bytes] | None = None) -> Computed:
@@ -95,6 +105,19 @@ def test_the_parts_of_a_call_are_joined_in_order_by_a_worker() -> None:
     assert Scores.model_validate_json(computed.encoded).scores == [0, 2, 4, 6, 8, 10, 12, 14]
     assert told == [(1, 3), (2, 3), (3, 3)]
     assert len(workers.asked) == 4, "three parts, and the join"
+
+
+def test_an_intent_tells_how_many_parts_are_done() -> None:
+    told: list[str] = []
+    intent: ModelIntent[BaseModel] = ModelIntent(
+        intent_id=UUID(int=1), intent_type="compute_task", target="score", payload=Rows(rows=[1, 2, 3, 4]),
+        correlation_id=UUID(int=1), idempotency_key="k",
+    ).told_by(CancelSignal(), told.append)  # fmt: skip
+    executor = ComputeExecutor(Here(score), NoBlobs(), where=address_of(score), function=score)
+    result = asyncio.run(executor.execute(intent)).value
+    assert isinstance(result, Scores)
+    assert result.scores == [1, 2, 3, 4]
+    assert told == ["1 of 2 parts", "2 of 2 parts"]
 
 
 def test_few_items_are_one_call_and_none_still_give_a_result() -> None:

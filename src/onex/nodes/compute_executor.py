@@ -11,7 +11,7 @@ from ..kernel.intent import ModelIntent
 from ..kernel.user_code import caught
 from ..ports import Blobs, Result
 from .compute import ComputeAddress, ComputeIO, Workers
-from .compute_call import ComputeCall, Progress, ResultCache
+from .compute_call import ComputeCall, ResultCache
 from .io import Function, FunctionShape, ResultTooLarge, blobs_in, check_blob, compute_shape
 
 
@@ -41,7 +41,9 @@ class ComputeExecutor:
             if digest not in shipped:
                 shipped[digest] = check_blob(blob, await self._blobs.read(digest))
         try:
-            computed = await self._call.run(intent.payload, shipped, self._progress(intent))
+            computed = await self._call.run(
+                intent.payload, shipped, lambda done, of: intent.heartbeat(f"{done} of {of} parts")
+            )
         except EffectFailed as failed:
             raise (ResultTooLarge(failed.message) if failed.reason == ResultTooLarge.code else failed) from None
         except EngineClosed:
@@ -49,9 +51,6 @@ class ComputeExecutor:
         except OnexError as error:
             raise EffectFailed(error.message, retryable=error.retryable, code=error.code) from error
         return Result(None if self.shape.result is Nothing else self._read(computed.encoded), computed.made)
-
-    def _progress(self, intent: ModelIntent[BaseModel]) -> Progress | None:
-        return None
 
     def _read(self, encoded: bytes) -> BaseModel:
         """The worker wrote it with the same class. Reading runs that class's validators, which are code of the user too."""
