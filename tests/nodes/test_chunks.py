@@ -112,7 +112,8 @@ def test_an_intent_tells_how_many_parts_are_done() -> None:
     intent: ModelIntent[BaseModel] = ModelIntent(
         intent_id=UUID(int=1), intent_type="compute_task", target="score", payload=Rows(rows=[1, 2, 3, 4]),
         correlation_id=UUID(int=1), idempotency_key="k",
-    ).told_by(CancelSignal(), told.append)  # fmt: skip
+    )  # fmt: skip
+    intent.told_by(CancelSignal(), told.append)
     executor = ComputeExecutor(Here(score), NoBlobs(), where=address_of(score), function=score)
     result = asyncio.run(executor.execute(intent)).value
     assert isinstance(result, Scores)
