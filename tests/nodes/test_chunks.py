@@ -16,7 +16,8 @@ from pydantic import BaseModel
 import onex
 from onex.adapters.worker_pool import WorkerPool
 from onex.kernel.errors import ContractError, EffectFailed
-from onex.kernel.intent import CancelSignal, ModelIntent
+from onex.kernel.intent import ModelIntent
+from onex.kernel.try_signals import CancelSignal
 from onex.nodes.chunks import Chunking, chunked, chunking_of, join, split
 from onex.nodes.compute import ComputeAddress, ComputeIO, address_of, perform
 from onex.nodes.compute_call import ComputeCall, Computed, ResultCache
