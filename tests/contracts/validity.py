@@ -50,8 +50,8 @@ def _keyword(value: JsonValue, keyword: str, wanted: JsonValue, schema: Schema, 
             holds = value == wanted and type(value) is type(wanted)
         case "pattern":
             holds = not isinstance(value, str) or re.search(str(wanted), value) is not None
-        case "minLength" | "maxLength" | "minItems" | "maxItems":
-            kind = str if keyword.endswith("Length") else list
+        case "minLength" | "maxLength" | "minItems" | "maxItems" | "maxProperties":
+            kind = {"Length": str, "Items": list}.get(keyword[3:], dict)
             holds = not isinstance(value, kind) or _bounded(len(value), keyword, wanted)
         case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
             holds = number is None or _bounded(number, keyword, wanted)
