@@ -29,6 +29,9 @@ def valid(value: JsonValue, schema: JsonValue, root: Schema | None = None) -> bo
     return not any(True for _ in complaints(value, schema, whole))
 
 
+_COUNTED: dict[str, type] = {"Length": str, "Items": list, "Properties": dict}
+
+
 def _keyword(value: JsonValue, keyword: str, wanted: JsonValue, schema: Schema, root: Schema, at: str) -> Iterator[str]:
     number = None if isinstance(value, bool) or not isinstance(value, int | float) else value
     holds = True
@@ -51,8 +54,8 @@ def _keyword(value: JsonValue, keyword: str, wanted: JsonValue, schema: Schema, 
         case "pattern":
             holds = not isinstance(value, str) or re.search(str(wanted), value) is not None
         case "minLength" | "maxLength" | "minItems" | "maxItems" | "maxProperties":
-            kind = {"Length": str, "Items": list}.get(keyword[3:], dict)
-            holds = not isinstance(value, kind) or _bounded(len(value), keyword, wanted)
+            bounded = value if isinstance(value, _COUNTED[keyword[3:]]) else None
+            holds = not isinstance(bounded, str | list | dict) or _bounded(len(bounded), keyword, wanted)
         case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
             holds = number is None or _bounded(number, keyword, wanted)
         case "required":
@@ -63,6 +66,12 @@ def _keyword(value: JsonValue, keyword: str, wanted: JsonValue, schema: Schema, 
             for name, inner in wanted.items():
                 if isinstance(value, dict) and name in value:
                     yield from complaints(value[name], inner, root, f"{at}.{name}")
+        case "patternProperties":  # where it stands, additionalProperties does not
+            assert isinstance(wanted, dict)
+            for pattern, inner in wanted.items():
+                for name, part in value.items() if isinstance(value, dict) else ():
+                    if re.search(pattern, name):
+                        yield from complaints(part, inner, root, f"{at}.{name}")
         case "additionalProperties":
             named = schema.get("properties", {})
             for name, inner in value.items() if isinstance(value, dict) else ():
