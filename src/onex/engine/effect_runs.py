@@ -77,6 +77,7 @@ class EffectRuns:
             self._after.succeeded(delivery, result)
         finally:
             del self._beating[delivery]
+            delivery.beat = None  # both would know each other, and wait for the collector
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # its end came within the grace time of our close: nothing is begun after it
 
