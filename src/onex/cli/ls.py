@@ -47,7 +47,7 @@ def ls(
 
     async def ask(reader: Reader) -> tuple[list[Stored], str, Mapping[WorkflowKey, StoppedIntents]]:
         found = list(await reader.instances(of_type, status, behind, limit + 1))
-        there = "" if found else _there(await reader.counts(), of_type, status)
+        there = "" if found else nothing_such(await reader.counts(), of_type, status)
         return found, there, await _stopped(reader)
 
     found, there, stopped = look(store, ask)
@@ -76,7 +76,7 @@ def ls(
         note(f"there are more; --after {rows[-1].key} continues")
 
 
-def _there(counts: Counts, of_type: str | None, status: str | None) -> str:
+def nothing_such(counts: Counts, of_type: str | None, status: str | None) -> str:
     """What was asked for and no instance has, with what there is; '' where both are there."""
     types = sorted({name for name, _ in counts.by_status})
     if of_type is not None and of_type not in types:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Final
@@ -11,11 +12,13 @@ from uuid import uuid4
 import typer
 from pydantic import JsonValue
 
+from ..kernel.action import micros
 from ..ports import Reader, Stored
 from ..views.stored_value import iso, parse_json
 from ..wiring.client import connect
 from .console import note, now_us, say, say_json, table, when
 from .exit_codes import FOUND
+from .ls import nothing_such
 from .store_options import ROWS_MAX, Json, Store, url_of
 from .store_reading import look
 
@@ -46,14 +49,18 @@ def nodes(
       onex nodes --store postgres://db/nodes --json
     """
 
-    async def ask(reader: Reader) -> list[Stored]:
-        return list(await reader.instances(REGISTRATION, status, None, limit))
+    async def ask(reader: Reader) -> tuple[list[Stored], str]:
+        rows = list(await reader.instances(REGISTRATION, status, None, limit))
+        return rows, "" if rows else nothing_such(await reader.counts(), REGISTRATION, status)
 
-    found = look(store, ask)
+    found, there = look(store, ask)
     rows = [(_node(one), one) for one in found]
     if as_json:
         for node, one in rows:
             say_json({"node_id": one.key.instance_id, "status": one.status, "changed_at": iso(one.last_us), **node})
+        return
+    if not rows and status is not None:
+        note(f"no such nodes{there}")
         return
     if not rows:
         note(
@@ -68,12 +75,17 @@ def nodes(
                 one.key.instance_id,
                 one.status,
                 *(str(node.get(field) or "") for field in ("node_name", "node_type", "node_version")),
-                when(one.last_us, now),
+                _heard(node, now),
                 str(node["reason"]),
             ]
             for node, one in rows
         ],
     )
+
+
+def _heard(node: Mapping[str, JsonValue], now: int) -> str:
+    text = node.get("heard_at")
+    return when(micros(datetime.fromisoformat(text)), now) if isinstance(text, str) else ""
 
 
 def _node(stored: Stored) -> dict[str, JsonValue]:
@@ -84,7 +96,12 @@ def _node(stored: Stored) -> dict[str, JsonValue]:
     told = state.get("node")
     shown = dict(told) if isinstance(told, dict) else {}
     shown.pop("node_id", None)
-    return {**shown, "places": state.get("places"), "reason": state.get("reason", "")}
+    return {
+        **shown,
+        "places": state.get("places"),
+        "heard_at": state.get("heard_at"),
+        "reason": state.get("reason", ""),
+    }
 
 
 def register(

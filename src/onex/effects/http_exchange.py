@@ -158,7 +158,7 @@ class HttpExchange:
         return EffectFailed(f"{request.shown} cannot be sent: {type(error).__name__}", code="not_sent")
 
     def _redirected(self, request: HttpRequest, answer: HttpAnswer) -> HttpRequest | None:
-        """The request that a redirect asks for; None where the answer is no redirect. Raises EffectFailed."""
+        """The request that a redirect asks for; None where the answer is no redirect. Raises EffectFailed, EffectUnknown."""
         place = answer.headers.get("location")
         if place is None or answer.status not in (*_MOVED, _SEE_OTHER):
             return None
@@ -166,7 +166,8 @@ class HttpExchange:
             message = (
                 f"{request.shown} was answered {answer.status}, and a {request.method} is not sent again elsewhere"
             )
-            raise EffectFailed(f"{message}; call the new address", code="redirect_refused")
+            # many servers do what was asked and answer 302: it may have been done
+            raise EffectUnknown(f"{message}; call the new address", retryable=False, code="redirect_refused")
         try:
             url = urljoin(request.url, place)
             before, after = httpx2.URL(request.url), httpx2.URL(url)

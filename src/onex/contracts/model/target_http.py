@@ -95,7 +95,9 @@ class ModelHttpCall(ModelCallBlock):
         ENGINE,
     ] = ()
     retryable: Annotated[
-        tuple[Status, ...], Field(max_length=100, description="statuses after which it is tried again"), ENGINE
+        tuple[Status, ...],
+        Field(max_length=100, description="of those that are `failed`: after these it is tried again"),
+        ENGINE,
     ] = RETRYABLE
     max_bytes: Annotated[int, Field(ge=1, le=ANSWER_BYTES_MOST, description="a longer answer is not taken"), ENGINE] = (
         ANSWER_BYTES

@@ -49,7 +49,8 @@ class Registration(State):
 
     ``places[place]`` is held, refused or in doubt: a call without an answer may have been done. ``open[place]``: the intent that
     is under way. For the machine, ``waiting`` counts calls under way, ``held`` places that have it, and ``left`` those that
-    have it or may have it. ``leaving``: it is being taken out; ``gave_up``: because a place refused it in every round.
+    have it or may have it. ``heard_at``: its last event or
+    heartbeat that was taken. ``leaving``: it is being taken out; ``gave_up``: because a place refused it in every round.
     """
 
     status: Literal["unseen", "registering", "complete", "partial", "failed", "deregistering", "deregistered"] = (
@@ -67,6 +68,7 @@ class Registration(State):
     gave_up: bool = False
     asked_to_leave: bool = False
     reason: str = ""
+    heard_at: AwareDatetime | None = None
 
 
 # --- what the directories are told ------------------------------------------------------------------------------------

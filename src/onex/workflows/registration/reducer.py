@@ -46,6 +46,7 @@ def introspected(now: Registration, action: Action[Introspection]) -> Step[Regis
     event = action.payload
     if not event.is_newer_than(now.newer or now.node):
         return Step(now)
+    now = now.evolve(heard_at=action.issued_at)
     if now.waiting:
         return Step(now.evolve(newer=event, asked_to_leave=False), _alive(event, action))
     return _begin(now, event, action)
@@ -88,7 +89,7 @@ def again(now: Registration, action: Action[Nothing]) -> Step[Registration]:
 
 @registrations.on("heartbeat")
 def heartbeat(now: Registration, action: Action[Heartbeat]) -> Step[Registration]:
-    return Step(now) if now.node is None else Step(now, _alive(now.node, action))
+    return Step(now) if now.node is None else Step(now.evolve(heard_at=action.issued_at), _alive(now.node, action))
 
 
 @registrations.on("liveness")
