@@ -69,7 +69,7 @@ def test_a_chat_gets_a_text_with_fields(tmp_path: Path) -> None:
         (Answer(404, b"no_service"), "lost", "http_404"),
         (Answer(429, b"slow down", (("Retry-After", "1"),)), "lost", "http_429"),
         (Answer(500, b"oops"), "unsure", "http_500"),
-        (Answer(302, b"", (("Location", "https://evil.example/"),)), "lost", "redirect_refused"),
+        (Answer(302, b"", (("Location", "https://evil.example/"),)), "unsure", "redirect_refused"),
     ],
 )
 def test_a_chat_that_refuses(tmp_path: Path, reply: Answer, status: str, words: str) -> None:
