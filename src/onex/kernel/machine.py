@@ -202,7 +202,7 @@ class Machine:
 
 
 def _refusal(status: str, trigger: str, refused: list[str]) -> GuardFailed:
-    message = f"{trigger!r} is refused in {status!r}: {'; '.join(refused)}"
+    message = f"{trigger!r} is refused in {status!r}: {'; '.join(dict.fromkeys(refused))}"
     return GuardFailed(message, status=status, trigger=trigger, conditions=refused)
 
 
