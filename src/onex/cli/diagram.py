@@ -25,7 +25,6 @@ from ..views.stored_value import parse_json
 from .console import counted, note, say_json, say_lines
 from .exit_codes import Misused
 from .store_options import Json, Store
-from .store_reading import look
 
 
 class EnumPicture(StrEnum):
@@ -88,6 +87,8 @@ def diagram(
 
 def _done(store: str | None, key: WorkflowKey) -> dict[str, str]:
     """How far each task of an instance is. Raises NotFound, and Misused for one that has no tasks."""
+    from .store_reading import look  # a picture without a store needs no store's code
+
     stored = look(store, lambda reader: reader.load([key])).get(key)
     if stored is None or stored.version == 0:
         raise NotFound(f"{key} has not begun; onex ls lists instances")
