@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import uuid4
 
 import typer
@@ -16,13 +16,18 @@ from ..kernel.action import micros
 from ..ports import Reader, Stored
 from ..views.stored_value import iso, parse_json
 from ..wiring.client import connect
+from ..wiring.registration_nodes import REGISTRATION, NodeRegistrationOrchestrator
+from ..workflows.registration.payloads import (
+    EnumRegistrationAction,
+    Introspection,
+    ModelRegistrationOutcome,
+    ModelRegistrationPayload,
+)
 from .console import note, now_us, say, say_json, table, when
 from .exit_codes import FOUND
 from .ls import nothing_such
 from .store_options import ROWS_MAX, Json, Store, url_of
 from .store_reading import look
-
-REGISTRATION: Final = "registration"
 
 
 class NodeType(StrEnum):
@@ -140,38 +145,26 @@ def register(
         "node_version": version, "address": address, "port": port, "epoch": int(now.timestamp()),
         "timestamp": now.isoformat(), "heartbeat_s": heartbeat,
     }  # fmt: skip
-    status = asyncio.run(_told(url_of(store), node_id, told, wait, remove=remove))
+    payload = ModelRegistrationPayload(
+        node_id=node_id,
+        action=EnumRegistrationAction.DEREGISTER if remove else EnumRegistrationAction.REGISTER,
+        node=None if remove else Introspection.model_validate(told),
+        reason="onex register --remove" if remove else "",
+    )
+    outcome = asyncio.run(_carried_out(url_of(store), payload, wait))
+    status = outcome.status
     wanted = "deregistered" if remove else "complete"
     if as_json:
-        say_json({"node_id": node_id, "status": status})
+        say_json(outcome.model_dump(mode="json"))
     else:
         say(f"{node_id}: {status}")
         if status != wanted:
-            note(f"onex show {REGISTRATION}:{node_id} says why; the next round follows by itself")
+            why = f"{outcome.reason}; " if outcome.reason else ""
+            note(f"{why}onex show {REGISTRATION}:{node_id} says more; the next round follows by itself")
     if status != wanted:
         raise typer.Exit(FOUND)
 
 
-async def _told(url: str, node_id: str, told: dict[str, JsonValue], wait_s: float, *, remove: bool) -> str:
-    """The status in which it has come to rest, or the one in which it is when the time is over."""
-    key = f"{REGISTRATION}:{node_id}"
+async def _carried_out(url: str, payload: ModelRegistrationPayload, wait_s: float) -> ModelRegistrationOutcome:
     async with await connect(url, create=False) as client:
-        if remove:
-            await client.submit(key, "deregister", {"reason": "onex register --remove"}, timeout_s=wait_s)
-        else:
-            await client.submit(key, "introspected", told, timeout_s=wait_s)
-        resting = [
-            asyncio.create_task(client.wait(key, until=status, timeout_s=wait_s))
-            for status in ("complete", "partial", "failed", "deregistered")
-        ]
-        done, late = await asyncio.wait(resting, return_when=asyncio.FIRST_COMPLETED)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-        for task in done:
-            if (error := task.exception()) is None:
-                return task.result().status
-            if not isinstance(error, TimeoutError):
-                raise error
-        stored = await client.stored(key)
-        return "unseen" if stored is None else stored.status
+        return await NodeRegistrationOrchestrator(client).execute_orchestration(payload, timeout_s=wait_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -69,6 +70,33 @@ class Registration(State):
     asked_to_leave: bool = False
     reason: str = ""
     heard_at: AwareDatetime | None = None
+
+
+# --- by the names of the ONEX design papers ----------------------------------------------------------------------------
+
+
+class EnumRegistrationAction(StrEnum):
+    REGISTER = "register"
+    DEREGISTER = "deregister"
+
+
+class ModelRegistrationPayload(Payload):
+    """What is to become of a node. ``node`` is given to register it; ``reason`` says why it leaves."""
+
+    node_id: str
+    action: EnumRegistrationAction = EnumRegistrationAction.REGISTER
+    node: Introspection | None = None
+    reason: str = ""
+
+
+class ModelRegistrationOutcome(Payload):
+    """How far a registration has come: ``status`` is complete, partial, failed or deregistered once it rests."""
+
+    node_id: str
+    status: str
+    consul_registered: bool
+    postgres_registered: bool
+    reason: str = ""
 
 
 # --- what the directories are told ------------------------------------------------------------------------------------
