@@ -92,7 +92,7 @@ class ConflictBackoff:
 
     def drop(self, entries: Set[Entry]) -> None:
         """These are not waited for any more: their mailboxes are let go of."""
-        for entry in entries & self._waiting.keys():
+        for entry in [one for one in self._waiting if one in entries]:
             self._waiting.pop(entry).cancel()
 
     def close(self) -> None:

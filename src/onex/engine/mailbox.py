@@ -372,8 +372,8 @@ class Mailboxes:
         """Those that are not done: something waits in them, is being written, or is to be released."""
         return [entry for entry in self.entries.values() if entry.inflight or entry.queued or entry.release]
 
-    def of_shards(self, shards: Set[int]) -> set[Entry]:
-        return {entry for entry in self.entries.values() if entry.shard in shards}
+    def of_shards(self, shards: Set[int]) -> Set[Entry]:
+        return dict.fromkeys(entry for entry in self.entries.values() if entry.shard in shards).keys()  # in order
 
     def drop(self, entries: Set[Entry]) -> list[Pending]:
         """Lets go of these, whatever waits in them: it is given back. None of them may be in a batch."""

@@ -126,13 +126,13 @@ class ShardHandover(SideWrites):
             "and the first answer comes back"
         )
         entries = self._mailboxes.of_shards(gone)
-        senders = {
+        senders = [
             entry for entry in self._mailboxes.waiting() if any(_is_of(one, gone) for one in entry.inflight.values())
-        }
+        ]
         self._backoff.drop(entries)
-        self._ahead.drop(entries | senders)  # back to their mailboxes
+        self._ahead.drop(entries | set(senders))  # back to their mailboxes
         left = self._mailboxes.drop(entries)
-        for entry in senders - entries:
+        for entry in (one for one in senders if one not in entries):
             left += self._mailboxes.withdraw_all(entry, [one for one in entry.queue if _is_of(one, gone)])
         left += self._drop_extras(gone)
         self._row_writes, lost_writes = _split(self._row_writes, gone)
