@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated
 from uuid import uuid4
 
 import typer
 from pydantic import JsonValue
 
+from ..contracts.model.contract import EnumNodeKind
 from ..kernel.action import micros
 from ..ports import Reader, Stored
 from ..views.stored_value import iso, parse_json
 from ..wiring.client import connect
-from ..wiring.registration_nodes import REGISTRATION, NodeRegistrationOrchestrator
+from ..wiring.registration_nodes import NodeRegistrationOrchestrator
+from ..wiring.self_registration import REGISTRATION
 from ..workflows.registration.payloads import (
     EnumRegistrationAction,
     Introspection,
@@ -28,13 +29,6 @@ from .exit_codes import FOUND
 from .ls import nothing_such
 from .store_options import ROWS_MAX, Json, Store, url_of
 from .store_reading import look
-
-
-class NodeType(StrEnum):
-    EFFECT = "effect"
-    COMPUTE = "compute"
-    REDUCER = "reducer"
-    ORCHESTRATOR = "orchestrator"
 
 
 def nodes(
@@ -112,7 +106,7 @@ def _node(stored: Stored) -> dict[str, JsonValue]:
 def register(
     node_id: Annotated[str, typer.Argument(metavar="ID", help="The node.")],
     name: Annotated[str, typer.Option(metavar="NAME", help="The name of its service. [default: ID]")] = "",
-    node_type: Annotated[NodeType, typer.Option("--type", help="What kind of node it is.")] = NodeType.EFFECT,
+    node_type: Annotated[EnumNodeKind, typer.Option("--type", help="What kind of node it is.")] = EnumNodeKind.EFFECT,
     version: Annotated[str, typer.Option(metavar="VERSION", help="Its version.")] = "1.0.0",
     address: Annotated[str, typer.Option(metavar="HOST", help="Where it listens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65_535, help="The port there.")] = 0,

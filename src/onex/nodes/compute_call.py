@@ -99,16 +99,21 @@ class ComputeCall:
     async def run(self, task: BaseModel, blobs: Mapping[bytes, bytes], progress: Progress | None = None) -> Computed:
         """``blobs[digest]``: the bytes of each blob that ``task`` names. Raises what ``Workers.run`` raises; InvalidPayload."""
         payload = encode(task)
+        if self._cache is None:
+            return await self._computed(task, payload, blobs, progress)
         key = cache_key(self._where, payload)
-        found = None if self._cache is None else self._cache.get(key)
+        found = self._cache.get(key)
         if found is None:
-            if self.chunking is None:
-                found = await self._one(payload, blobs)
-            else:
-                found = await self._in_parts(list(split(task, self.chunking, blobs)), progress)
-            if self._cache is not None:
-                self._cache.put(key, found)
+            found = await self._computed(task, payload, blobs, progress)
+            self._cache.put(key, found)
         return found
+
+    async def _computed(
+        self, task: BaseModel, payload: bytes, blobs: Mapping[bytes, bytes], progress: Progress | None
+    ) -> Computed:
+        if self.chunking is None:
+            return await self._one(payload, blobs)
+        return await self._in_parts(list(split(task, self.chunking, blobs)), progress)
 
     async def _one(self, payload: bytes, blobs: Mapping[bytes, bytes]) -> Computed:
         return Computed(*await self._workers.run(self._where, payload, blobs, self._timeout_s))
@@ -136,12 +141,10 @@ class ComputeCall:
             raise _first(failed) from None
         whole = [one for one in results if one is not None]
         made = {blob.digest: blob for one in whole for blob in one.made}
-        joined = await self._one(JOIN + b"[" + b",".join(one.encoded for one in whole) + b"]", made_bytes(made))
-        return Computed(joined.encoded, tuple({**made, **{blob.digest: blob for blob in joined.made}}.values()))
-
-
-def made_bytes(made: Mapping[bytes, NewBlob]) -> dict[bytes, bytes]:
-    return {digest: blob.data for digest, blob in made.items()}
+        joined = await self._one(
+            JOIN + b"[" + b",".join(one.encoded for one in whole) + b"]", {}
+        )  # a merge reads no blob
+        return Computed(joined.encoded, tuple(made.values()))
 
 
 def _first(failed: BaseExceptionGroup) -> BaseException:

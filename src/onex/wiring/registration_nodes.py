@@ -26,8 +26,8 @@ from ..workflows.registration.payloads import (
     ModelRegistrationOutcome,
     ModelRegistrationPayload,
 )
+from .self_registration import REGISTRATION
 
-REGISTRATION: Final = "registration"
 AT_REST: Final = ("complete", "partial", "failed", "deregistered")
 
 
