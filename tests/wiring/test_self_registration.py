@@ -101,3 +101,20 @@ def test_nodes_are_listed_and_written_by_hand(tmp_path: Path, capsys: pytest.Cap
         assert directories.empty
 
     asyncio.run(run())
+
+
+def test_a_registration_that_no_engine_carries_out_is_stored_and_waits_no_longer_than_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, directories = f"sqlite:///{tmp_path / 'nodes.db'}", Directories()
+
+    async def run() -> None:
+        async with directory(url, directories):
+            pass  # it makes the store
+        assert await asyncio.to_thread(main, ["register", "mailer-1", "--wait", "0", "--store", url]) == 3
+        told = capsys.readouterr().err
+        assert "no answer for registration:mailer-1 in 0 s: no engine runs on" in told
+        async with directory(url, directories) as engine:
+            await engine.wait("registration:mailer-1", until="complete", timeout_s=30)
+
+    asyncio.run(run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
@@ -16,7 +17,7 @@ from ..kernel.action import micros
 from ..ports import Reader, Stored
 from ..views.stored_value import iso, parse_json
 from ..wiring.client import connect
-from ..wiring.registration_nodes import NodeRegistrationOrchestrator
+from ..wiring.registration_nodes import NodeRegistrationOrchestrator, command_of
 from ..wiring.self_registration import REGISTRATION
 from ..workflows.registration.payloads import (
     EnumRegistrationAction,
@@ -117,7 +118,9 @@ def register(
         ),
     ] = 86_400,
     remove: Annotated[bool, typer.Option("--remove", help="Take it out again.")] = False,
-    wait: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="So long to wait for the outcome.")] = 30,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="So long to wait for the outcome, and for an engine.")
+    ] = 30,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
@@ -126,7 +129,7 @@ def register(
     --store is the store on which onex:registration runs. Nodes that onex run and onex worker start register themselves where
     ONEX_REGISTRY names that store.
 
-    Exit code 1: it is partial or failed, or nobody has carried it out in time.
+    Exit code 1: it is partial or failed, or not done in time. Exit code 3: no engine has answered; it is stored and waits.
 
     \b
     Examples:
@@ -160,5 +163,10 @@ def register(
 
 
 async def _carried_out(url: str, payload: ModelRegistrationPayload, wait_s: float) -> ModelRegistrationOutcome:
+    """``wait_s`` bounds the engine's answer, and then the way to rest. Raises CommitUnknown when no engine has answered."""
+    command = command_of(payload)
     async with await connect(url, create=False) as client:
-        return await NodeRegistrationOrchestrator(client).execute_orchestration(payload, timeout_s=wait_s)
+        began = time.monotonic()
+        await client.submit(command.key, command.trigger, command.told, timeout_s=wait_s)
+        left_s = max(0.0, wait_s - (time.monotonic() - began))
+        return await NodeRegistrationOrchestrator(client).at_rest(payload.node_id, left_s)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 import orjson
+from pydantic import JsonValue
 
 from ..app import load_app
 from ..engine.awaited_status import TERMINAL
@@ -29,6 +30,14 @@ from ..workflows.registration.payloads import (
 from .self_registration import REGISTRATION
 
 AT_REST: Final = ("complete", "partial", "failed", "deregistered")
+
+
+class RegistrationCommand(NamedTuple):
+    """What is sent to the instance of a node."""
+
+    key: WorkflowKey
+    trigger: str
+    told: dict[str, JsonValue]
 
 
 class RegistrationEngine(Orchestrated, Protocol):
@@ -73,14 +82,13 @@ class NodeRegistrationOrchestrator:
     ) -> ModelRegistrationOutcome:
         """When the time is over, the outcome says how far it is. Raises ValidationError for a registration without ``node``, and
         what ``submit`` raises."""
-        key = WorkflowKey.of(REGISTRATION, payload.node_id)
-        if payload.action is EnumRegistrationAction.DEREGISTER:
-            trigger, told = "deregister", {"reason": payload.reason} if payload.reason else {}
-        elif payload.node is None:
-            raise ValidationError(f"node {payload.node_id} is to be registered; give what it tells of itself as node")
-        else:
-            trigger, told = "introspected", payload.node.model_dump(mode="json")
-        await self.engine.submit(key, trigger, told, correlation_id=correlation_id)
+        command = command_of(payload)
+        await self.engine.submit(command.key, command.trigger, command.told, correlation_id=correlation_id)
+        return await self.at_rest(payload.node_id, timeout_s)
+
+    async def at_rest(self, node_id: str, timeout_s: float = 30.0) -> ModelRegistrationOutcome:
+        """How far it is when it has come to rest, or when the time is over."""
+        key = WorkflowKey.of(REGISTRATION, node_id)
         resting = [asyncio.create_task(self.engine.wait(key, until=one, timeout_s=timeout_s)) for one in AT_REST]
         done, late = await asyncio.wait(resting, return_when=asyncio.FIRST_COMPLETED)
         for task in late:
@@ -90,7 +98,17 @@ class NodeRegistrationOrchestrator:
             error = task.exception()
             if error is not None and not isinstance(error, TimeoutError):
                 raise error
-        return outcome_of(payload.node_id, await self.engine.stored(key))
+        return outcome_of(node_id, await self.engine.stored(key))
+
+
+def command_of(payload: ModelRegistrationPayload) -> RegistrationCommand:
+    """Raises ValidationError for a registration without ``node``."""
+    key = WorkflowKey.of(REGISTRATION, payload.node_id)
+    if payload.action is EnumRegistrationAction.DEREGISTER:
+        return RegistrationCommand(key, "deregister", {"reason": payload.reason} if payload.reason else {})
+    if payload.node is None:
+        raise ValidationError(f"node {payload.node_id} is to be registered; give what it tells of itself as node")
+    return RegistrationCommand(key, "introspected", payload.node.model_dump(mode="json"))
 
 
 def outcome_of(node_id: str, stored: Stored | None) -> ModelRegistrationOutcome:
