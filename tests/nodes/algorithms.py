@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import Field, JsonValue, RootModel
+from pydantic import Field, RootModel
 
 from onex.kernel.action import Blob, Payload
 from onex.kernel.errors import EffectFailed
@@ -93,23 +93,3 @@ class Lengths(Payload):
 @cached
 def lengths(task: Text, io: ComputeIO) -> Lengths:
     return Lengths(lengths=[len(line) for line in io.read(task.lines).splitlines()])
-
-
-class PriceLines(Payload):
-    lines: list[dict[str, JsonValue]]
-
-
-class Prices(Payload):
-    prices: list[int]
-
-
-@compute("price")
-@chunked("lines", size=100)
-def price(task: PriceLines) -> Prices:
-    prices = []
-    for line in task.lines:
-        quantity, cents = line["quantity"], line["cents"]
-        if not isinstance(quantity, int) or not isinstance(cents, int) or quantity < 1:
-            raise EffectFailed(f"a quantity is at least 1, and {line['sku']} has {quantity}", code="bad_line")
-        prices.append(quantity * cents)
-    return Prices(prices=prices)
