@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from onex.kernel.intent import Failure
 from onex.kernel.step import State
 from onex.testing.harness import Given, given
 from onex.testing.virtual_time import VirtualRun, virtual
+from tests.examples.killed import ActionToSend, over_kills
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "billing"
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -142,3 +144,39 @@ def test_a_card_that_is_always_refused_is_tried_four_times_in_eleven_days() -> N
         assert run.wait("billing:ada").status == "ended"
         assert days_of(run, "charge.failed") == ["2026-01-31", "2026-02-01", "2026-02-04", "2026-02-11"]
         assert len(run.calls("mail")) == 4
+
+
+# --- and with kills, in real time -------------------------------------------------------------------------------------
+
+
+def test_renewals_and_dunning_go_on_over_kills_and_nothing_is_charged_or_told_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who subscribed three months ago is charged for what is due. The days between two tries of a refused card are none here."""
+    monkeypatch.setenv("ONEX_BILLING_DIR", str(tmp_path / "bank"))
+    app = shutil.copytree(FOLDER, tmp_path / "billing", ignore=shutil.ignore_patterns("__pycache__", "*.lock.yaml"))
+    days = "RETRY_DAYS = (1, 3, 7)"
+    assert days in (app / "app.py").read_text()
+    (app / "app.py").write_text((app / "app.py").read_text().replace(days, "RETRY_DAYS = (0, 0, 0)"))
+    began = month_after(datetime.now(UTC) + timedelta(days=1), -3)  # so three months are due, and the next one is not
+    asked = {"customer": "ada", "cents": 900, "trial_days": 0}
+    actions = [
+        ActionToSend("billing:ada", "subscribe", asked, began.isoformat()),
+        ActionToSend("billing:bob", "subscribe", {**asked, "customer": "bob", "cents": 90_000}),
+    ]
+    seen = over_kills(app, tmp_path, actions, {"billing:ada": "active", "billing:bob": "ended"}, ["charge:2", "mail:2"])
+    assert (seen.ended["billing:ada"]["months"], seen.ended["billing:bob"]["refusals"]) == (3, 4)
+    charged = sorted(seen.keys["charge"])
+    assert charged == [
+        "billing:ada/1/0",
+        "billing:ada/2/0",
+        "billing:ada/3/0",
+        *(f"billing:bob/1/{n}" for n in range(4)),
+    ]
+    assert len(list((tmp_path / "bank" / "charges").iterdir())) == 3, (
+        "the bank has three months of ada, and none of bob"
+    )
+    mails = [seen.payloads[key]["text"] for key in seen.keys["mail"]]
+    receipts = [text for text in mails if "receipt" in text]
+    assert len(set(receipts)) == len(receipts) <= 3, "a letter is sent at most once: one that a kill met may be lost"
+    assert "mail" not in seen.again

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
 
 from onex.testing.virtual_time import VirtualRun, virtual
+from tests.examples.killed import EXAMPLES, ActionToSend, over_kills
 
-FOLDER = Path(__file__).resolve().parents[2] / "examples" / "order_saga"
+FOLDER = EXAMPLES / "order_saga"
 TEA: dict[str, JsonValue] = {"id": "tea", "sku": "tea", "cents": 500}
 
 
@@ -65,47 +63,11 @@ def test_a_large_order_waits_for_a_person_and_not_longer_than_three_days(world: 
     assert kept(world) == {"parcels": ["large"], "payments": ["large"], "reservations": ["large"]}
 
 
-CHILD = """
-import asyncio, os, signal, sys
-from pathlib import Path
-from uuid import UUID
-import onex
-
-store, app, killed_in = sys.argv[1:]
-
-def pay(intent):
-    with (Path(os.environ["ONEX_SAGA_DIR"]) / "paid").open("a") as file:
-        file.write(f"{intent.idempotency_key}\\n")
-    if killed_in == "pay":
-        os.kill(os.getpid(), signal.SIGKILL)
-    return {"number": "p"}
-
-def ship(intent):
-    if killed_in == "ship":
-        os.kill(os.getpid(), signal.SIGKILL)
-    return {"number": "s"}
-
-async def main():
-    async with await onex.open(store, app, executors={"pay": pay, "ship": ship}) as engine:
-        await engine.submit("order_saga:tea", "start", {"id": "tea", "sku": "tea", "cents": 500}, action_id=UUID(int=7))
-        print((await engine.wait("order_saga:tea")).status)
-
-asyncio.run(main())
-"""
-
-
 def test_a_kill_in_the_middle_repeats_no_finished_task(world: Path, tmp_path: Path) -> None:
-    store = f"sqlite:///{tmp_path / 'store.db'}"
-
-    def run(killed_in: str) -> tuple[int, str]:
-        child = subprocess.run(
-            [sys.executable, "-c", CHILD, store, str(FOLDER), killed_in], capture_output=True, text=True, timeout=60
-        )
-        return child.returncode, child.stdout.strip() or child.stderr[-2000:]
-
-    assert run("pay")[0] == -signal.SIGKILL
-    assert run("ship")[0] == -signal.SIGKILL
-    assert run("nothing") == (0, "completed")
-    assert kept(world)["reservations"] == ["tea"]
+    order = ActionToSend("order_saga:tea", "start", dict(TEA))
+    seen = over_kills(FOLDER, tmp_path, [order], {order.key: "terminal"}, ["pay:1", "ship:1"])
+    assert seen.ended[order.key]["status"] == "completed"
+    assert {target: len(keys) for target, keys in seen.keys.items()} == {"reserve": 1, "pay": 1, "ship": 1}
+    assert seen.again == {"pay": 1, "ship": 1}, "what was killed ran again, with the same key"
+    assert kept(world) == {"parcels": ["tea"], "payments": ["tea"], "reservations": ["tea"]}
     assert len((world / "reservations" / "tea").read_text().splitlines()) == 1, "it had ended before the first kill"
-    assert len(set((world / "paid").read_text().splitlines())) == 1, "run again with the same key"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from onex import load_app
 from tests.laws.tree import ROOT
 
 
@@ -36,3 +37,14 @@ def test_the_example_has_tests_that_are_collected(example: Path) -> None:
         text=True,
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_table_of_examples_has_each_with_the_command_that_starts_it() -> None:
+    table = (ROOT / "examples" / "README.md").read_text()
+    for example in examples():
+        (row,) = [line for line in table.splitlines() if line.startswith("|") and f"]({example.name}/" in line]
+        command = row.split("`")[-2]
+        if command == f"onex run examples/{example.name}":
+            assert load_app(example).findings == ()
+        else:
+            assert (command, (example / "__main__.py").is_file()) == (f"python -m examples.{example.name}", True)

@@ -11,7 +11,7 @@ from onex import load_app
 from onex.contracts.draw.contract_pictures import pictures
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/concepts/orchestration.md", "docs/concepts/registration.md")
+PAGES = ("README.md", "docs/concepts/orchestration.md", "docs/concepts/registration.md", "examples/README.md")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -20,5 +20,6 @@ def test_the_picture_is_drawn_from_the_contract(page: str) -> None:
     found = re.findall(r"<!-- diagram: (\S+) -->\n```mermaid\n(.*?)```", text, flags=re.S)
     assert found, "the page shows a picture"
     for app, drawn in found:
-        (workflow,) = load_app(ROOT / app).workflows.values()
+        *derived, workflow = load_app(ROOT / app).workflows.values()
+        assert all(one.contract.name.startswith(f"{workflow.contract.name}_") for one in derived), "items of its maps"
         assert drawn.strip() == pictures(workflow.contract)[0].mermaid.strip(), f"run: onex diagram {app}"
