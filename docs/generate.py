@@ -44,7 +44,16 @@ from onex.contracts.foreign.normalise.references import SCHEMAS
 from onex.contracts.foreign.normalise.workflow import LOOSE as PARTS_OF_WORKFLOW
 from onex.contracts.foreign.normalise.workflow import WORKFLOWS
 from onex.contracts.load import RUN_BY
-from onex.contracts.model import fsm, orchestration, setting, target, target_http, target_policy, target_sql
+from onex.contracts.model import (
+    event_topics,
+    fsm,
+    orchestration,
+    setting,
+    target,
+    target_http,
+    target_policy,
+    target_sql,
+)
 from onex.contracts.model import part as contract_part
 from onex.contracts.model.contract import EnumNodeKind, ModelContractReducer, ModelContractWorkflow, ModelResourceLimits
 from onex.contracts.model.key_usage import models_of
@@ -339,6 +348,9 @@ PARTS: Sequence[tuple[str, type[BaseModel]]] = (
     ("tasks[].map", orchestration.ModelMap),
     ("tasks[].stages[]", orchestration.ModelStage),
     ("resource_limits", ModelResourceLimits),
+    ("event_bus", event_topics.ModelWorkflowBus),
+    ("event_bus.subscribe_topics[]", event_topics.ModelConsumedTopic),
+    ("event_bus.publish_topics[]", event_topics.ModelPublishedTopic),
     ("contract_version", contract_part.ModelContractVersion),
     ("targets.NAME", target.ModelTarget),
     ("targets.NAME.circuit_breaker", target_policy.ModelTargetBreaker),

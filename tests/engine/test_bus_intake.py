@@ -14,10 +14,12 @@ from onex.adapters.memory.bus import MemoryBroker, MemoryBus
 from onex.adapters.memory.read import Tables
 from onex.adapters.memory.store import MemoryStore
 from onex.bus import BusMessage, EnumPublished, ReceivedMessage, TopicPartition
+from onex.engine.bus.consumed_topics import TopicRoutes
 from onex.engine.bus.intake import BusIntake
 from onex.engine.bus.message import message_id, read_message
 from onex.engine.bus.open_messages import OpenMessages
 from onex.engine.bus.service import EventBusService
+from onex.engine.bus.topics import ConsumedTopic
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.kernel.envelope import OnexEnvelopeV1
@@ -45,7 +47,10 @@ def add(key: str, amount: int = 1, *, of: UUID | None = None, keys: SharedKeys |
 
 
 class Line:
-    """A broker, and engines that read from it one after the other."""
+    """A broker, and engines that read from it one after the other. ``rows`` are the events that they read, of ``topic``."""
+
+    rows: tuple[ConsumedTopic, ...] = ()
+    topic = TOPIC
 
     def __init__(self, store: OneStore) -> None:
         self.store = store
@@ -60,7 +65,8 @@ class Line:
     async def engine(self, **options: float) -> AsyncIterator[ReducerPatternEngine]:
         async with self.store.engine() as engine:
             service = EventBusService(MemoryBus(self.broker), engine.clock, engine.service.events, keys=self.keys)
-            intake = BusIntake(engine.service, engine.intake, service, GROUP, [TOPIC], **options)  # type: ignore[arg-type]  # two numbers
+            routes = TopicRoutes([TOPIC], self.rows)
+            intake = BusIntake(engine.service, engine.intake, service, GROUP, routes, **options)  # type: ignore[arg-type]  # two numbers
             await intake.start()
             try:
                 yield engine
@@ -77,11 +83,11 @@ class Line:
     def left(self) -> int:
         group = self.broker.groups.get(GROUP)
         committed = group.committed if group is not None else {}
-        ends = {TopicPartition(TOPIC, n): one.end for n, one in enumerate(self.broker.topic(TOPIC))}
+        ends = {TopicPartition(self.topic, n): one.end for n, one in enumerate(self.broker.topic(self.topic))}
         return sum(end - committed.get(at, 0) for at, end in ends.items())
 
     async def dead_letters(self) -> list[ReceivedMessage]:
-        member = await MemoryBus(self.broker).subscribe("looking", [f"{TOPIC}.dlq"])
+        member = await MemoryBus(self.broker).subscribe("looking", [f"{self.topic}.dlq"])
         return list(await member.read(100))
 
 
@@ -326,7 +332,9 @@ def test_a_message_nobody_can_use_is_told_by_any_worker_though_its_shard_is_anot
         wrong = BusMessage(TOPIC, f"job:{elsewhere}".encode(), add("job:1").value.replace(b'"amount"', b'"none"'))
         await MemoryBus(broker).publish([BusMessage(TOPIC, b"nonsense", b"{nope"), wrong, add(f"job:{elsewhere}")])
         service = EventBusService(MemoryBus(broker), host.clock, engine.service.events)
-        intake = BusIntake(engine.service, engine.intake, service, GROUP, [TOPIC], others=engine.relay.others)
+        intake = BusIntake(
+            engine.service, engine.intake, service, GROUP, TopicRoutes([TOPIC]), others=engine.relay.others
+        )
         await host.spawn(intake.start())
         await sim.clock.sleep(10.0)
         assert broker.groups[GROUP].committed == {TopicPartition(TOPIC, 0): 3}

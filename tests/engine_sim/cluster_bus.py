@@ -31,6 +31,7 @@ from onex.bus import (
     ReceivedMessage,
     TopicPartition,
 )
+from onex.engine.bus.consumed_topics import TopicRoutes
 from onex.engine.bus.intake import BusIntake
 from onex.engine.bus.service import EventBusService
 from onex.engine.bus.topics import dead_letter_topic
@@ -73,7 +74,9 @@ class ClusterBus:
 
     async def connect(self, engine: ReducerPatternEngine, host: Host) -> BusIntake:
         service = EventBusService(Connection(self, host), host.clock, engine.service.events)
-        intake = BusIntake(engine.service, engine.intake, service, GROUP, [TOPIC], others=engine.relay.others)
+        intake = BusIntake(
+            engine.service, engine.intake, service, GROUP, TopicRoutes([TOPIC]), others=engine.relay.others
+        )
         await intake.start()
         return intake
 

@@ -29,6 +29,7 @@ from pydantic_core import to_json
 from ..authoring.contract_text import contract_text
 from ..contracts.compile import CompiledReducer, LocatedContract, compile_reducer
 from ..contracts.model.contract import ModelContractWorkflow
+from ..engine.bus.topics import ConsumedTopic
 from ..engine.registry import Workflow
 from ..kernel.errors import AlgorithmNotFoundError, ContractError
 from ..kernel.finding import Finding
@@ -51,6 +52,7 @@ from .migrations import migrations_of
 from .modules import AppModules
 from .one_file import OneFile, declared_compute
 from .public_triggers import public_findings
+from .topic_checks import topic_findings
 from .workflow_source import WorkflowSource
 
 
@@ -100,6 +102,17 @@ class LoadedWorkflow:
         for target, function in self.effects.items():
             found[target] = joined(found.get(target, NO_POLICY), policy_of(function))
         return {target: policy for target, policy in found.items() if policy != NO_POLICY}
+
+    @property
+    def consumed(self) -> tuple[ConsumedTopic, ...]:
+        """Topics whose messages become its actions."""
+        bus = self.contract.event_bus
+        return tuple(
+            ConsumedTopic(
+                self.name, one.topic, one.trigger, one.event_type or "", one.key or "", bool(one.by_event_type)
+            )
+            for one in (() if bus is None else bus.subscribe_topics)
+        )
 
     @property
     def recorded(self) -> Workflow:
@@ -177,6 +190,7 @@ class _Loading:
         executors = self._executors(sources, compiled)
         loaded: dict[str, LoadedWorkflow] = {}
         steps = {one.located.contract.name: self._migrations(one, compiled) for one in sources}
+        self.report.add(topic_findings([one.located for one in sources], compiled))
         self.report.judge()
         self.report.add(public_findings([one.located for one in sources], [one.reducer for one in compiled.values()]))
         for one in sources:

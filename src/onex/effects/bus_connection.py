@@ -15,6 +15,7 @@ class BusConnection:
         self._needed_by: list[str] = []
         self._bus: EventBusService | None = None
         self._is_there = asyncio.Event()
+        self._has_bus = True
 
     def needed_by(self, target: str) -> None:
         """``target`` publishes, so the engine must have a bus."""
@@ -22,6 +23,7 @@ class BusConnection:
 
     def check(self, *, has_bus: bool) -> None:
         """Raises BusRefused for an engine without a bus, if a target needs one."""
+        self._has_bus = has_bus
         if self._needed_by and not has_bus:
             raise BusRefused(
                 f"the target {self._needed_by[0]!r} publishes on the bus, and this engine has none; "
@@ -34,7 +36,9 @@ class BusConnection:
         self._is_there.set()
 
     async def connected(self) -> EventBusService:
-        """Waits for it."""
+        """Waits for it. Raises BusRefused where the engine has none."""
+        if not self._has_bus:
+            raise BusRefused("this engine has no bus to publish on; set ONEX_BUS, or give bus= to onex.open")
         await self._is_there.wait()
         assert self._bus is not None, "connect sets both"
         return self._bus

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from ..contracts.model.target_topic import ModelTopicCall, ModelTopicTarget
 from ..contracts.model.template import field_at
-from ..engine.bus.message_publish import announcement, check_published, not_published
+from ..engine.bus.message_publish import announcement, check_payload, check_published, not_published
 from ..kernel.action import NOTHING, Nothing
 from ..kernel.errors import EffectFailed, OnexError
 from ..kernel.intent import ModelIntent
@@ -38,24 +38,30 @@ class TopicEffect:
         """``calls[intent name]``; an intent without a block publishes its payload as it is."""
         self.name, self.topic, self.calls = name, target.name, calls
         self._result_model, self._context = result_model, context
-        context.bus.needed_by(name)
+        if target.required:
+            context.bus.needed_by(name)
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         """Raises EffectFailed, EffectUnknown."""
         call = self.calls.get(intent.name, _PLAIN)
-        outgoing = announcement(intent, self.topic, event_type=call.event_type or "", key=self._key(intent, call))
-        bus = await self._context.bus.connected()
-        with self._context.audit.call(intent, f"publish {self.topic}"):
+        check_payload(intent)
+        try:
+            bus = await self._context.bus.connected()
+        except OnexError as error:
+            raise not_published(error) from error
+        topic = self.topic or bus.topics.named(call.event_type or intent.name)
+        outgoing = announcement(intent, topic, event_type=call.event_type or "", key=self._key(intent, call))
+        with self._context.audit.call(intent, f"publish {topic}"):
             try:
                 (answer,) = await bus.publish([outgoing])
             except OnexError as error:
                 raise not_published(error) from error
-            check_published(answer, self.topic)
+            check_published(answer, topic)
         model = self._result_model(intent)
         if model is None or model is Nothing:
             return Result(NOTHING)
         found = {
-            "topic": self.topic,
+            "topic": topic,
             "message_id": str(outgoing.envelope.envelope_id),
             "partition": answer.partition,
             "offset": answer.offset,

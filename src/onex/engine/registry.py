@@ -15,6 +15,7 @@ from ..kernel.quota import NO_LIMITS, ResourceLimits
 from ..kernel.step import Reducer
 from ..kernel.target_policy import TargetPolicy
 from ..ports import Code, Executor
+from .bus.topics import ConsumedTopic
 from .internal_triggers import internal_triggers
 
 
@@ -33,6 +34,8 @@ class Workflow:
     """What one instance may take. Only an engine asks; who folds a history does not."""
     policies: Mapping[str, TargetPolicy] = field(default_factory=dict)
     """``policies[target]``, of the targets that have one."""
+    consumed: tuple[ConsumedTopic, ...] = ()
+    """Topics whose messages become its actions."""
 
     def payload_model(self, trigger: str) -> type[BaseModel]:
         """Raises InvalidStateTransitionError for a trigger the contract does not have, in any status."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ..adapters.memory.bus import MemoryBus
 from ..bus import BusRefused, EventBus
+from ..engine.bus.consumed_topics import TopicRoutes
 from ..engine.bus.intake import BusIntake
 from ..engine.bus.publisher import EventPublisher
 from ..engine.bus.service import EventBusService
@@ -90,7 +91,8 @@ def connected_bus(
     service = EventBusService(its, engine.clock, engine.service.events, topics, keys)
     asked = [name.strip() for name in settings.topics.split(",") if name.strip()] or [topics.commands]
     group = settings.kafka_consumer_group
-    intake = BusIntake(engine.service, engine.intake, service, group, asked, others=engine.relay.others)
+    routes = TopicRoutes(asked, [row for one in engine.registry.workflows for row in one.consumed], topics)
+    intake = BusIntake(engine.service, engine.intake, service, group, routes, others=engine.relay.others)
     publishers = [
         EventPublisher(
             service,

@@ -139,4 +139,5 @@ class ServedApp(NamedTuple):
             one.public,
             one.limits,
             policies,
+            one.consumed,
         )

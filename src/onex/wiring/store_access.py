@@ -18,8 +18,9 @@ from ..adapters.postgres.address import SCHEMES, Address, owner_file
 from ..adapters.sqlite.location import real_path
 from ..adapters.sqlite.store import SqliteStore
 from ..adapters.store_errors import StoreMissing
+from ..kernel.action import WorkflowKey
 from ..kernel.errors import DatabaseConnectionError, StateConsistencyError, ValidationError
-from ..ports import Projections, Reader, Retention, Sender, ShardLeases, Store
+from ..ports import LogEntry, Projections, Reader, Retention, Sender, ShardLeases, Store
 from ..settings import read_settings
 
 
@@ -124,6 +125,9 @@ class ReadableStore(Reader, Projections, Protocol):
 
 class WatchedReader(ReadableStore, Protocol):
     """One that also tells when something was committed."""
+
+    async def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
+        """The log row of this action."""
 
     def watch(self) -> Watch:
         """For one who waits for a change."""

@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, JsonValue
 from ...kernel.machine import Guard, Machine, Timeout, Transition
 from ...kernel.quota import BUDGET_MS_MOST, COUNT_MOST, STATE_BYTES_MOST, ResourceLimits
 from .bus import ModelDependency, ModelEventBus, ModelHandlerRouting, ModelReference, References, Topics
+from .event_topics import ModelWorkflowBus
 from .fsm import ModelFSMSubcontract, ModelIntentDeclaration
 from .operation import (
     Capabilities,
@@ -216,6 +217,7 @@ class ModelContractWorkflow(ModelOrchestration, ModelContractReducer):
     state_machine: Annotated[ModelFSMSubcontract, ENGINE]
     targets: Annotated[dict[Target, ModelTarget], Field(max_length=TARGETS_MAX), ENGINE] = Field(default_factory=dict)
     intents: Annotated[tuple[ModelIntentCall, ...], Field(max_length=INTENTS_MAX), ENGINE] = ()
+    event_bus: Annotated[ModelWorkflowBus | None, ENGINE] = None
 
     @property
     def decided(self) -> dict[str, JsonValue]:
@@ -226,7 +228,7 @@ class ModelContractWorkflow(ModelOrchestration, ModelContractReducer):
         return self.model_dump(
             mode="json",
             exclude_defaults=True,
-            exclude={"targets": True, "intents": {"__all__": calls}, "tasks": tasks},  # type: ignore[arg-type]  # as pydantic says
+            exclude={"targets": True, "event_bus": True, "intents": {"__all__": calls}, "tasks": tasks},  # type: ignore[arg-type]  # as pydantic says
         )
 
     @property

@@ -16,7 +16,12 @@ TOPIC = r"^[a-zA-Z0-9._-]{1,244}$"
 class ModelTopicTarget(ModelTargetBlock):
     """One topic. The bus is that of the engine."""
 
-    name: Annotated[str, Field(pattern=TOPIC, description="shop.announcements.v1"), ENGINE]
+    name: Annotated[
+        str | None, Field(pattern=TOPIC, description="left out, the engine's scheme makes it of the event type"), ENGINE
+    ] = None
+    required: Annotated[
+        bool, Field(description="false: an engine without a bus starts, and a message fails"), ENGINE
+    ] = True
 
 
 class ModelTopicCall(ModelCallBlock):

@@ -76,8 +76,9 @@ def outgoing_of(entry: LogEntry, event: RowEvent, topics: BusTopics) -> Outgoing
         envelope_timestamp=EPOCH + timedelta(microseconds=row.issued_us),
         event_type=event.event.value,
         correlation_id=UUID(bytes=row.correlation),
-        causation_id=None if row.cause_id is None else UUID(bytes=row.cause_id),
+        causation_id=UUID(bytes=row.action_id),
         source_service=SOURCE,
+        source_instance=key,
         partition_key=key,
         payload=payload,
     )

@@ -4,9 +4,10 @@ One turn of the loop:
 
 1. ``read`` takes as many messages as there is room for (``WINDOW`` may be open). With no room it takes none, and says that
    this member lives.
-2. Each message goes into the lane of its key. A lane handles one message at a time, so a key keeps its order. Lanes go side
-   by side.
-3. A message becomes an action (``message``), which goes the way of any other. When its answer is there, it is durable: applied,
+2. A message of the topics of actions asks one thing (``message``), an event one of each workflow that reads it
+   (``consumed_topics``). Each ask goes into the lane of its key. A lane handles one at a time, so a key keeps its order. Lanes
+   go side by side.
+3. An ask is an action, which goes the way of any other. When its answer is there, it is durable: applied,
    applied before under the same id, or refused with a row in the rejections.
 4. Positions before which everything is finished are committed (``open_messages``).
 
@@ -27,7 +28,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -40,7 +40,8 @@ from ..log_tail import ChangeSignal
 from ..mailbox import Pending
 from ..messenger import Messenger
 from ..task_supervisor import TaskSupervisor
-from .message import dead_letter, message_id, read_message
+from .consumed_topics import TopicRoutes
+from .message import AskedAction, dead_letter, message_id
 from .open_messages import OpenMessages
 from .service import EventBusService
 
@@ -60,24 +61,24 @@ class BusIntake:
         intake: Intake,
         bus: EventBusService,
         group: str,
-        topics: Sequence[str],
+        routes: TopicRoutes,
         *,
         window: int = WINDOW,
         retry_s: float = RETRY_S,
         others: Messenger | None = None,
     ) -> None:
         self.service, self.intake, self.bus = service, intake, bus
-        self.group, self.topics, self.window, self.retry_s = group, tuple(topics), window, retry_s
+        self.group, self.routes, self.window, self.retry_s = group, routes, window, retry_s
         self._others = others
         self._member: GroupMember | None = None
         self._open = OpenMessages()
-        self._lanes: dict[bytes, deque[ReceivedMessage]] = {}
+        self._lanes: dict[bytes, deque[AskedAction]] = {}
         self._finished = ChangeSignal()
         self._supervisor = TaskSupervisor(service.clock, service.events, service.lose)
 
     async def start(self) -> None:
         """Raises BusRefused for a group or topic that cannot be."""
-        self._member = await self.bus.subscribe(self.group, self.topics)
+        self._member = await self.bus.subscribe(self.group, self.routes.topics)
         self._supervisor.keep(self._turn, "onex-bus-intake")
 
     async def close(self) -> None:
@@ -99,9 +100,11 @@ class BusIntake:
         messages = await member.read(max(0, room))
         self._open.keep_only(member.assignment)
         for message in messages:
-            if self._open.take(message):
+            asks = self.routes.asks(message, self.bus.keys)
+            if self._open.take(message, len(asks)):
                 self.bus.consumed[message.topic] = self.bus.consumed.get(message.topic, 0) + 1
-                self._line_up(message)
+                for ask in asks:
+                    self._line_up(ask)
         if room <= 0:
             with suppress(TimeoutError):  # then this member says again that it lives
                 async with asyncio.timeout(WAIT_S):
@@ -116,13 +119,13 @@ class BusIntake:
 
     # --- one lane per key -----------------------------------------------------------------------------------------------
 
-    def _line_up(self, message: ReceivedMessage) -> None:
-        lane = self._lanes.get(message.key)
+    def _line_up(self, ask: AskedAction) -> None:
+        lane = self._lanes.get(ask.lane)
         if lane is not None:
-            lane.append(message)
+            lane.append(ask)
             return
-        self._lanes[message.key] = deque((message,))
-        self._supervisor.start(self._run_lane(message.key), "onex-bus-lane")
+        self._lanes[ask.lane] = deque((ask,))
+        self._supervisor.start(self._run_lane(ask.lane), "onex-bus-lane")
 
     async def _run_lane(self, key: bytes) -> None:
         lane = self._lanes[key]
@@ -130,17 +133,17 @@ class BusIntake:
             while lane:
                 if not await self._handle(lane[0]):
                     return  # the engine has ended, and nothing of this lane is finished
-                self._open.finish(lane.popleft())
+                self._open.finish(lane.popleft().message)
                 self._finished.notify()
         finally:
             del self._lanes[key]
 
-    async def _handle(self, message: ReceivedMessage) -> bool:
+    async def _handle(self, ask: AskedAction) -> bool:
         """Until it is finished, or the partition is another member's. False when the engine has ended before."""
-        clock = self.service.clock
+        clock, message = self.service.clock, ask.message
         began_s, wait_s = clock.monotonic(), FIRST_S
         while self._open.has(message):
-            error = await self._judge(message)
+            error = await self._judge(ask)
             if error is None:
                 return True
             if self.service.closed is not None:
@@ -157,27 +160,27 @@ class BusIntake:
             wait_s = min(LONGEST_S, 2 * wait_s)
         return True
 
-    async def _judge(self, message: ReceivedMessage) -> OnexError | None:
+    async def _judge(self, ask: AskedAction) -> OnexError | None:
         """One try: None when it is applied, else the error it was refused with. Both are durable by then."""
         try:
-            pending = self._pending(message)
+            pending = self._pending(ask)
             shard = self.service.shard_of(pending)
-            if self._others is None or pending.refusal is not None or self.service.not_here(shard) is None:
+            action = ask.action
+            mine = self._others is None or pending.refusal is not None or self.service.not_here(shard) is None
+            if self._others is None or mine or isinstance(action, OnexError):
                 await self.service.done(self.service.accept(pending))
             else:  # another worker has the instance: it judges the action, which has the same id there
-                action = read_message(message, self.bus.keys)
                 named = action.model_copy(update={"action_id": UUID(bytes=pending.id)})
                 await self._others.ask(write_wire(named), shard)
         except OnexError as error:
             return error
         return None
 
-    def _pending(self, message: ReceivedMessage) -> Pending:
+    def _pending(self, ask: AskedAction) -> Pending:
+        message, action = ask.message, ask.action
         source, name = f"bus:{message.topic}", message_name(message_id(message).bytes)
-        try:
-            action = read_message(message, self.bus.keys)
-        except OnexError as error:
-            return self.intake.unreadable(message.value, error, source=source, action_id=message_id(message))
+        if isinstance(action, OnexError):
+            return self.intake.unreadable(message.value, action, source=source, action_id=message_id(message))
         refusal = self.service.crash_counts.refusal(name)
         if refusal is not None:
             return self.intake.unreadable(message.value, refusal, source=source, action_id=message_id(message))

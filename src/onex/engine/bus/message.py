@@ -10,7 +10,7 @@ own, because a copy of it at another offset could not be told from a new one.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID, uuid5
 
 from ...bus import BusMessage, ReceivedMessage
@@ -31,6 +31,22 @@ REASON_CHARACTERS: Final = 1000
 def message_id(message: ReceivedMessage) -> UUID:
     """The id of where it stands. It is the same whenever the message is read."""
     return uuid5(_BUS, f"{message.topic}/{message.partition}/{message.offset}")
+
+
+class AskedAction(NamedTuple):
+    """What one message asks of one instance, or why it asks nothing. Those of one ``lane`` are handled in their order."""
+
+    message: ReceivedMessage
+    lane: bytes
+    action: ModelAction | OnexError
+
+
+def asked_by(message: ReceivedMessage, keys: SharedKeys | None) -> AskedAction:
+    """Of a message on a topic of actions."""
+    try:
+        return AskedAction(message, message.key, read_message(message, keys))
+    except OnexError as error:
+        return AskedAction(message, message.key, error)
 
 
 def read_message(message: ReceivedMessage, keys: SharedKeys | None) -> ModelAction:

@@ -16,9 +16,10 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel
 
 from ...bus import BusRefused, EnumPublished, EventBus, Publication
+from ...kernel.canonical import reloaded
 from ...kernel.dedup_name import dedup_name
 from ...kernel.envelope import OnexEnvelopeV1
-from ...kernel.errors import EffectFailed, EffectUnknown, OnexError
+from ...kernel.errors import EffectFailed, EffectUnknown, InvalidPayload, OnexError
 from ...kernel.intent import ModelIntent
 from ...kernel.message_signature import SharedKeys
 from ...ports import Result
@@ -54,10 +55,19 @@ def announcement(intent: ModelIntent[BaseModel], topic: str, *, event_type: str 
         correlation_id=intent.correlation_id,
         causation_id=intent.causation_id,
         source_service=SOURCE,
+        source_instance=str(intent.workflow_key) if intent.workflow_key else None,
         partition_key=key,
         payload=intent.serialize_payload(),
     )
     return Outgoing(topic, key.encode(), envelope)
+
+
+def check_payload(intent: ModelIntent[BaseModel]) -> None:
+    """What is sent is what its class allows, however it was made: readers check it by the same class. Raises EffectFailed."""
+    try:
+        reloaded(intent.payload)
+    except InvalidPayload as error:
+        raise EffectFailed(f"{intent.name!r} was not sent: {error.message}", code=error.code) from error
 
 
 def message_id_of(intent: ModelIntent[BaseModel]) -> UUID:

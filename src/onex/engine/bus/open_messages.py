@@ -1,6 +1,7 @@
 """OpenMessages: which messages of each partition are being handled, and so which position may be committed. Pure.
 
-The rule: a position is committed when every message before it is finished. Messages finish in any order; one that waits holds
+The rule: a position is committed when every message before it is finished: answered by each instance that it asks
+something of. Messages finish in any order; one that waits holds
 the position of its partition, and what is behind it is handled meanwhile.
 
 A partition that was given to another member and came back may bring messages again that are still open here: they are known
@@ -16,13 +17,13 @@ from ...bus import ReceivedMessage, TopicPartition
 
 
 class _Partition:
-    """``open`` in the order of their offsets."""
+    """``open[offset]``, in that order: how many instances are still to answer."""
 
     __slots__ = ("committed", "next", "open")
 
     def __init__(self, first: int) -> None:
         self.next = self.committed = first
-        self.open: dict[int, None] = {}
+        self.open: dict[int, int] = {}
 
     @property
     def position(self) -> int:
@@ -38,12 +39,13 @@ class OpenMessages:
     def __len__(self) -> int:
         return sum(len(one.open) for one in self._partitions.values())
 
-    def take(self, message: ReceivedMessage) -> bool:
-        """False for one that was taken before: it is being handled, or done."""
+    def take(self, message: ReceivedMessage, asks: int = 1) -> bool:
+        """False for one that was taken before: it is being handled, or done. ``asks``: so often is it to be finished."""
         partition = self._partitions.setdefault(message.source, _Partition(message.offset))
         if message.offset < partition.next:
             return False
-        partition.open[message.offset] = None
+        if asks:
+            partition.open[message.offset] = asks
         partition.next = message.offset + 1
         return True
 
@@ -54,8 +56,13 @@ class OpenMessages:
 
     def finish(self, message: ReceivedMessage) -> None:
         partition = self._partitions.get(message.source)
-        if partition is not None:
-            partition.open.pop(message.offset, None)
+        left = partition.open.get(message.offset) if partition is not None else None
+        if partition is None or left is None:
+            return
+        if left > 1:
+            partition.open[message.offset] = left - 1
+        else:
+            del partition.open[message.offset]
 
     def keep_only(self, assignment: AbstractSet[TopicPartition]) -> None:
         """Forget the partitions that are no longer this member's: whoever has them reads what was not committed."""

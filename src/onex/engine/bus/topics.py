@@ -57,7 +57,11 @@ class BusTopics(NamedTuple):
         return topics
 
     def event(self, event: EnumBusEvent) -> str:
-        return self._named("evt", event.value.replace("_", "-"))
+        return self.named(event.value)
+
+    def named(self, event_type: str) -> str:
+        """The topic of an event of any name."""
+        return self._named("evt", event_type.replace("_", "-"))
 
     @property
     def commands(self) -> str:
@@ -66,6 +70,21 @@ class BusTopics(NamedTuple):
 
     def _named(self, kind: str, name: str) -> str:
         return self.scheme.replace("{kind}", kind).replace("{name}", name)
+
+
+class ConsumedTopic(NamedTuple):
+    """A topic whose messages become actions of a workflow.
+
+    ``event_type`` '' is any. ``key`` '' is the key of the message, ``header:NAME`` a header, else a field of the payload.
+    ``by_scheme``: ``topic`` is the name of an event, of which the engine's scheme makes the topic.
+    """
+
+    workflow_type: str
+    topic: str
+    trigger: str
+    event_type: str = ""
+    key: str = ""
+    by_scheme: bool = False
 
 
 def dead_letter_topic(topic: str) -> str:
