@@ -82,7 +82,7 @@ def test_no_text_however_broken_is_too_much(text: str, line: int, column: int) -
 def test_keys_that_are_there_already_are_not_offered_again() -> None:
     keys = offered("name: shop\nnode_type: REDUCER_GENERIC\nstate_model: Cart\n|")
     assert {"contract_version:", "state_machine:", "state_schema:", "unleased:", "intents:"} <= set(keys)
-    assert {"name:", "node_type:", "state_model:", "event_bus:"} & set(keys) == set()  # the last is none of ours
+    assert {"name:", "node_type:", "state_model:", "handler_routing:"} & set(keys) == set()  # the last is none of ours
 
 
 @pytest.mark.parametrize(
