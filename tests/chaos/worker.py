@@ -58,7 +58,7 @@ def _part(part: object) -> Iterator[str]:
         for at, one in part._open._partitions.items():
             yield f"bus {at.topic}/{at.partition}: next {one.next}, committed {one.committed}, open {list(one.open)}"
         for key, lane in part._lanes.items():
-            yield f"lane {key!r}: {[(one.partition, one.offset) for one in lane]}"
+            yield f"lane {key!r}: {[(ask.message.partition, ask.message.offset) for ask in lane]}"
 
 
 def _frames(task: asyncio.Task[object]) -> list[FrameType]:

@@ -14,9 +14,9 @@ import pytest
 import onex.engine.relay
 import onex.engine.shard_keeper
 from onex.adapters.memory.store import MemoryStore
-from onex.bus import ReceivedMessage
 from onex.engine.bus import open_messages
 from onex.engine.bus.intake import BusIntake
+from onex.engine.bus.message import AskedAction
 from onex.engine.delivery_queue import DeliveryQueue
 from onex.engine.dispatch import ReducerService
 from onex.engine.inbox import Inbox
@@ -124,9 +124,9 @@ def position_committed_before_what_it_causes() -> AbstractContextManager[None]:
 
 
 def messages_of_a_key_side_by_side() -> AbstractContextManager[None]:
-    def wrong(self: BusIntake, message: ReceivedMessage) -> None:
-        lane = message.key + b"%d" % message.offset
-        self._lanes[lane] = deque((message,))
+    def wrong(self: BusIntake, ask: AskedAction) -> None:
+        lane = ask.lane + b"%d" % ask.message.offset
+        self._lanes[lane] = deque((ask,))
         self._supervisor.start(self._run_lane(lane), "onex-bus-lane")
 
     return swapped(BusIntake, "_line_up", wrong)
