@@ -48,6 +48,7 @@ EFFECTS = ("effects and idempotency", "guides/effects-and-idempotency.md")
 BLOBS = ("blobs and compute", "concepts/blobs-and-compute.md")
 CHANGING = ("changing a workflow that runs", "guides/changing-a-workflow.md")
 ISOLATION = ("one instance must not hurt the others", "guides/isolation.md")
+EVENTS = ("events between workflows", "guides/events.md")
 STORES = ("stores", "concepts/stores.md")
 OTHERS = ("from other processes", "guides/other-processes.md")
 PROMISES = ("what is promised", "concepts/promises.md")
@@ -81,11 +82,21 @@ PAGES: Sequence[ApiPage] = (
                 ),
             ),
             Section(
+                "Events",
+                EVENTS,
+                (
+                    Entry("authoring.declared_events.DeclaredEvents", ("publishes", "event_handler"), constructed=False),
+                    Entry("authoring.event_handler.event_handler"),
+                    Entry("kernel.envelope.DataAvailableEvent"),
+                ),
+            ),
+            Section(
                 "What the decorators give back",
                 ONE_FILE,
                 (
                     Entry("authoring.intents.ServedIntent", constructed=False),
                     Entry("authoring.intents.SentIntent", constructed=False),
+                    Entry("authoring.intents.PublishedEvent", constructed=False),
                     Entry("authoring.intents.TimerIntent", constructed=False),
                     Entry("authoring.intents.Trigger", constructed=False),
                 ),

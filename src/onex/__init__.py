@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # what the table below says, in words a type checker reads
     from .app import App, load_app
     from .authoring.declaration import workflow
+    from .authoring.event_handler import event_handler
     from .engine.mailbox import Committed
     from .engine.pattern_engine import ReducerPatternEngine
     from .kernel.action import Action, Blob, ModelAction, Nothing, OutcomeOf, Payload, WorkflowKey
+    from .kernel.envelope import DataAvailableEvent
     from .kernel.errors import EffectFailed, EffectUnknown, OnexError, Refused
     from .kernel.intent import Failure, IntentDraft, ModelIntent, cancel, intent, send, timer
     from .kernel.machine import reducer
@@ -46,6 +48,7 @@ _HOMES = {
     "Payload": "kernel.action",
     "WorkflowKey": "kernel.action",
     "Blob": "kernel.action",
+    "DataAvailableEvent": "kernel.envelope",
     "EffectFailed": "kernel.errors",
     "EffectUnknown": "kernel.errors",
     "OnexError": "kernel.errors",
@@ -78,6 +81,7 @@ _HOMES = {
     "open": "wiring.engine",
     "open_reader": "wiring.store_access",
     "open_sender": "wiring.store_access",
+    "event_handler": "authoring.event_handler",
     "workflow": "authoring.declaration",
 }
 
@@ -88,6 +92,7 @@ __all__ = [
     "BreakerPolicy",
     "Committed",
     "ComputeIO",
+    "DataAvailableEvent",
     "EffectFailed",
     "EffectIO",
     "EffectUnknown",
@@ -116,6 +121,7 @@ __all__ = [
     "compute_workers",
     "connect",
     "effect",
+    "event_handler",
     "intent",
     "load_app",
     "migrate",

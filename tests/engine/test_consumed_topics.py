@@ -62,6 +62,7 @@ def asked(row: ConsumedTopic, message: BusMessage) -> ModelAction | str:
         ("n", event({"n": 7}), "7"),
         ("", event({}, key="ada"), "ada"),
         ("header:job", event({}, headers=(("job", b"a"), ("job", b"b"))), "b"),
+        ("@id", event({}, of=UUID(int=5)), str(UUID(int=5))),
     ],
 )
 def test_the_instance_is_named_by_a_field_a_header_or_the_key(key: str, message: BusMessage, instance: str) -> None:

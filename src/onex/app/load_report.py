@@ -127,9 +127,13 @@ def _near(error: BaseException) -> str:
 
 
 _KEYWORD = re.compile(r"([\w.]+)\(\) got an unexpected keyword argument '(\w+)'")
+DECLARES = ("on", "move", "effect", "compute", "timer", "send", "event_handler", "publishes")
 _OPTIONS: Mapping[str, Callable[..., object]] = {
     "workflow": workflow,
-    **{name: getattr(WorkflowDeclaration, name) for name in ("on", "move", "effect", "compute", "timer", "send")},
+    **{
+        name: getattr(WorkflowDeclaration, name)
+        for name in ("on", "move", "effect", "compute", "timer", "send", "event_handler", "publishes")
+    },
 }
 """What a declaration in one file may be given, by the name in Python's message."""
 

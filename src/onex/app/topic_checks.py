@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from ..contracts.compile import CompiledReducer, LocatedContract
 from ..contracts.event_rows import BUS, CONSUMED
 from ..contracts.guard.problem import suggest
-from ..contracts.model.event_topics import HEADER, ModelConsumedTopic
+from ..contracts.model.event_topics import EACH_ITS_OWN, HEADER, ModelConsumedTopic
 from ..contracts.model.payload_fields import NoSuchField, reach, unwrap
 from ..contracts.text.yaml_tree import place_of
 from ..engine.internal_triggers import internal_triggers
@@ -67,7 +67,7 @@ def _sent(contracts: Iterable[LocatedContract], compiled: Mapping[str, CompiledR
 
 def _key(row: ModelConsumedTopic, payload: type[BaseModel]) -> Wrong:
     """The field that names the instance is there, and is always one plain value."""
-    if row.key is None or row.key.startswith(HEADER):
+    if row.key in (None, EACH_ITS_OWN) or row.key.startswith(HEADER):
         return
     try:
         kinds = reach(payload, tuple(row.key.split(".")))

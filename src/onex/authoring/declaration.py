@@ -27,12 +27,12 @@ from ..kernel.retry import BreakerPolicy, RetryPolicy
 from ..kernel.step import S, State, Step
 from ..kernel.target_policy import NO_POLICY, TargetPolicy
 from ..nodes.effect import POLICY
+from .declared_events import DeclaredEvents
 from .declared_targets import DeclaredTargets
-from .edges import ARROW, TRIGGER, Edge, read_edge
+from .declared_transitions import Texts, name_of
 from .intents import (
     AnyHandler,
     DeclaredIntent,
-    DeclaredTransition,
     Handler,
     P,
     SentIntent,
@@ -46,12 +46,11 @@ from .intents import (
 )
 from .schema_changes import SchemaChanges
 
-Texts = str | tuple[str, ...] | list[str]
 H = TypeVar("H", bound=AnyHandler)
 S2 = TypeVar("S2", bound=State)
 
 
-class WorkflowDeclaration(DeclaredTargets, SchemaChanges, Generic[S]):
+class WorkflowDeclaration(DeclaredEvents, DeclaredTargets, SchemaChanges, Generic[S]):
     """One workflow as declared. Made by ``workflow``."""
 
     def __init__(
@@ -66,14 +65,11 @@ class WorkflowDeclaration(DeclaredTargets, SchemaChanges, Generic[S]):
         limits: ResourceLimits,
         description: str,
     ) -> None:
-        DeclaredTargets.__init__(self)
+        DeclaredEvents.__init__(self)
         SchemaChanges.__init__(self)
         self.name, self.state, self.place = name, state, place
         self.version, self.state_schema, self.terminal, self.description = version, state_schema, terminal, description
-        self.transitions: list[DeclaredTransition] = []
         self.intents: list[DeclaredIntent] = []
-        self.unleased: dict[str, SourcePlace] = {}
-        self.public: dict[str, SourcePlace] = {}
         self.limits = limits
         given: object = limits
         if not isinstance(given, ResourceLimits):
@@ -136,7 +132,7 @@ class WorkflowDeclaration(DeclaredTargets, SchemaChanges, Generic[S]):
 
         def add(handler: H) -> H:
             self._check_function(handler, "on", place)
-            names = triggers or (_name_of(handler),)
+            names = triggers or (name_of(handler),)
             self._handled(first, last, names[0], handler)
             self._mark(names, place, public=public, unleased=unleased)
             return handler
@@ -159,68 +155,6 @@ class WorkflowDeclaration(DeclaredTargets, SchemaChanges, Generic[S]):
             return
         self._reserve(triggers, edges, when, (), timeout, place)
         self._mark(triggers, place, public=public, unleased=unleased)
-
-    def _read(self, what: tuple[object, ...], place: SourcePlace) -> tuple[tuple[str, ...], list[Edge]]:
-        triggers: list[str] = []
-        edges: list[Edge] = []
-        known = len(self.problems)
-        for one in what:
-            if isinstance(one, Trigger):
-                triggers.append(one.name)
-                if one.intent is not None:
-                    one.intent.is_answered = True
-            elif isinstance(one, str) and ARROW in one:
-                edge = read_edge(one)
-                if edge is not None:
-                    edges.append(edge)
-                    continue
-                fix = f'write "FROM {ARROW} TO", or "FROM | FROM {ARROW} TO"'
-                self._problem("not_an_edge", place, f"the edge {one!r} cannot be read", fix)
-            elif isinstance(one, str) and TRIGGER.fullmatch(one):
-                triggers.append(one)
-            else:
-                message = f"{one!r} is neither a trigger nor an edge"
-                self._problem("not_an_edge", place, message, f'write an edge with an arrow: "basket {ARROW} paid"')
-        if not edges and len(self.problems) == known:
-            message = "no edge is given, so it is not known where this happens and what it leads to"
-            self._problem("no_edge", place, message, f'add one as text: "basket {ARROW} paid"')
-        return tuple(triggers), edges
-
-    def _reserve(
-        self,
-        triggers: tuple[str, ...],
-        edges: list[Edge],
-        when: Texts,
-        when_after: Texts,
-        timeout: timedelta | None,
-        place: SourcePlace,
-    ) -> None:
-        """Takes the places of these transitions, also while their trigger or handler is not known yet."""
-        conditions: tuple[object, ...] = (when, when_after)
-        for given in conditions:
-            if not isinstance(given, str | tuple | list) or not all(isinstance(text, str) for text in given):
-                message = f"{given!r} is no condition"
-                self._problem("not_a_condition", place, message, 'write it as text: "payload.items.size() > 0"')
-                return
-        before, after = tuple(all_of(when)), tuple(all_of(when_after))
-        for trigger in triggers or ("",):
-            for edge in edges:
-                self.transitions.append(
-                    DeclaredTransition(trigger, edge.sources, edge.target, before, after, timeout, None, place)
-                )
-
-    def _handled(self, first: int, last: int, trigger: str, handler: AnyHandler) -> None:
-        """Gives these transitions their handler, and ``trigger`` to those that name none."""
-        for n in range(first, last):
-            one = self.transitions[n]
-            self.transitions[n] = one._replace(trigger=one.trigger or trigger, handler=handler)
-
-    def _mark(self, names: tuple[str, ...], place: SourcePlace, *, public: bool, unleased: bool) -> None:
-        for name in names:
-            if public:
-                self.public.setdefault(name, place)
-            if unleased:
-                self.unleased.setdefault(name, place)
 
     # --- intents ----------------------------------------------------------------------------------------------------
 
@@ -304,7 +238,7 @@ class WorkflowDeclaration(DeclaredTargets, SchemaChanges, Generic[S]):
             self._check_function(function, decorator, place)
             if policy is not NO_POLICY:
                 setattr(function, POLICY, policy)
-            called = name or _name_of(function)
+            called = name or name_of(function)
             outcomes, answered = outcome_names(called, *triggers), any(triggers)
             return DeclaredIntent(
                 called, kind, place, target or called, "", function, options, outcomes, is_answered=answered
@@ -324,7 +258,7 @@ class WorkflowDeclaration(DeclaredTargets, SchemaChanges, Generic[S]):
 
         def add(handler: Callable[[S, Action[Nothing]], Step[S]]) -> TimerIntent[S]:
             self._check_function(handler, "timer", place)
-            name = _name_of(handler)
+            name = name_of(handler)
             self._handled(first, last, name, handler)
             self._mark((name,), place, public=public, unleased=unleased)
             declared = DeclaredIntent(name, EnumIntentType.TIMER, place, trigger=name)
@@ -392,7 +326,3 @@ def workflow(
         limits=limits,
         description=description,
     )
-
-
-def _name_of(function: AnyHandler) -> str:
-    return str(getattr(function, "__name__", ""))

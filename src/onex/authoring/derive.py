@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -39,6 +39,7 @@ from ..nodes.compute import ComputeIO
 from ..nodes.effect import EffectIO
 from ..nodes.io import Function, FunctionShape, compute_shape, effect_shape
 from .declaration import WorkflowDeclaration
+from .declared_transitions import by_trigger
 from .intents import AnyHandler, DeclaredIntent, DeclaredTransition, SourcePlace, milliseconds
 from .located_nodes import LocatedNodes, Show
 
@@ -88,7 +89,7 @@ class _Derivation:
         shapes = self._shapes()
         payloads = self._payloads(said, shapes)
         handlers = Handlers(said.state)
-        for trigger, group in _by_trigger(said.transitions).items():
+        for trigger, group in by_trigger(said.transitions).items():
             made = self._handler(trigger, group, payloads.get(trigger))
             if made is not None:
                 handlers.by_trigger[trigger] = made
@@ -271,13 +272,14 @@ class _Derivation:
             "state_machine": self.nodes.mapping(machine, top),
             "targets": said.target_nodes(self.nodes, top),
             "intents": self.nodes.listing([self._intent(one, shapes) for one in said.intents], top),
+            "event_bus": said.event_nodes(self.nodes, self._named, top),
         }
         for key, default in (("description", ""), ("state_schema", 1)):
             if getattr(said, key) == default:
                 del parts[key]
         for key, empty in (
             ("unleased", said.unleased), ("public", said.public), ("intents", said.intents),
-            ("resource_limits", said.limits.given), ("targets", said.targets),
+            ("resource_limits", said.limits.given), ("targets", said.targets), ("event_bus", said.has_events),
         ):  # fmt: skip
             if not empty:
                 del parts[key]
@@ -379,13 +381,6 @@ def _by_status(
         return Step(state) if handler is None else handler(state, action)
 
     return handle
-
-
-def _by_trigger(transitions: Iterable[DeclaredTransition]) -> dict[str, list[DeclaredTransition]]:
-    groups: dict[str, list[DeclaredTransition]] = {}
-    for one in transitions:
-        groups.setdefault(one.trigger, []).append(one)
-    return groups
 
 
 def _is_compute(one: DeclaredIntent) -> bool:

@@ -148,6 +148,23 @@ class ServeDecorator:
         return served
 
 
+class PublishedEvent:
+    """An event on a topic. A step publishes it by its class, or says more with ``intent``."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def intent(
+        self,
+        payload: BaseModel | None = None,
+        *,
+        priority: EnumIntentPriority | str | None = None,
+        not_before: datetime | None = None,
+    ) -> IntentDraft:
+        """This event with a priority or a time."""
+        return intent(self.name, payload, priority=priority, not_before=not_before)
+
+
 class SentIntent(_WithOutcomes[R]):
     """A message to an instance of another workflow of the app: ``begin.to("child-1", Begin(...))``."""
 

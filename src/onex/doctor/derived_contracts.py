@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ..proof.library import Library
 from ..proof.symbols import Assigned, ModuleSymbol, Symbol
 
-_DECORATORS = ("on", "timer")
+_DECORATORS = ("on", "event_handler", "timer")
 
 
 def declared_handlers(library: Library, module: ModuleSymbol, workflow: str) -> Iterator[tuple[str, Symbol]]:

@@ -89,6 +89,14 @@ class OnexEnvelopeV1(Payload):
             raise InvalidPayload(f"this is no OnexEnvelopeV1: {problems(error)}") from error
 
 
+class DataAvailableEvent(Payload):
+    """Data is ready where ``data_location`` says: a path, a URL, a table. The event by which one node tells another to go on."""
+
+    data_location: str = Field(min_length=1)
+    correlation_id: UUID | None = None
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+
+
 def _check_size(data: bytes) -> None:
     if len(data) > WIRE_BYTES:
         raise PayloadTooLarge(

@@ -27,7 +27,7 @@ from .symbols import Assigned, ClassSymbol, ExternalSymbol, FunctionNode, Instan
 _TABLES = {"onex.reducer": 0, "onex.kernel.machine.reducer": 0, "onex.workflow": 1}
 """What makes a table of handlers, and which of its arguments is the state's class."""
 
-_DECORATORS = ("on", "timer")
+_DECORATORS = ("on", "event_handler", "timer")
 
 
 class HandlerFault(NamedTuple):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .function_names import own_nodes
 
-_DECORATORS = ("on", "timer")
+_DECORATORS = ("on", "event_handler", "timer")
 _LEAVES = ast.Break | ast.Continue | ast.Return | ast.Raise | ast.If | ast.Try | ast.While | ast.Match
 
 

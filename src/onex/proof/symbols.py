@@ -117,6 +117,8 @@ def is_property(node: FunctionNode) -> bool:
 def is_declaration(decorator: ast.expr) -> bool:
     """``@orders.on(charge.failed, ...)`` and its like: they write down what they are given, and call nothing of it."""
     match decorator:
-        case ast.Call(func=ast.Attribute(value=ast.Name(), attr="on" | "timer" | "effect" | "compute")):
+        case ast.Call(
+            func=ast.Attribute(value=ast.Name(), attr="on" | "event_handler" | "timer" | "effect" | "compute")
+        ):
             return True
     return False

@@ -18,7 +18,9 @@ from .target_topic import TOPIC
 
 HEADER = "header:"
 """Before the name of a header that gives the key: ``key: header:sensor``."""
-KEY = r"^(header:[!-~]{1,100}|[A-Za-z_][A-Za-z0-9_]{0,63}(\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,7})$"
+EACH_ITS_OWN = "@id"
+"""As ``key``: each message begins an instance of its own, named by the id of its envelope."""
+KEY = r"^(@id|header:[!-~]{1,100}|[A-Za-z_][A-Za-z0-9_]{0,63}(\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,7})$"
 
 TopicName = Annotated[Word, Field(pattern=TOPIC), ENGINE]
 EventType = Annotated[str, Field(min_length=1, max_length=255)]
@@ -32,7 +34,7 @@ class ModelConsumedTopic(ModelTopic):
     event_type: Annotated[EventType | None, Field(description="only messages of this type"), ENGINE] = None
     key: Annotated[
         str | None,
-        Field(pattern=KEY, description="the field of the payload, or header:NAME, that names the instance"),
+        Field(pattern=KEY, description="what names the instance: a field of the payload, header:NAME or @id"),
         ENGINE,
     ] = None
     payload: Annotated[ClassName | None, ENGINE] = None

@@ -5,8 +5,8 @@ each workflow that reads the topic it becomes one action at most: that of the ro
 action has the id of the envelope, so a message that comes twice is applied once. Its correlation and its cause are those of the
 envelope, its issuer the instance (``source_instance``) or the service that sent it.
 
-The instance is named by a field of the payload, by a header, or by the key of the message. An event that no row wants is passed
-over: several kinds may share a topic.
+The instance is named by a field of the payload, by a header, by the id of the envelope or by the key of the message. An event
+that no row wants is passed over: several kinds may share a topic.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from .message import AskedAction, asked_by
 from .topics import BusTopics, ConsumedTopic
 
 HEADER: Final = "header:"
+EACH_ITS_OWN: Final = "@id"
 _DEFAULT: Final = BusTopics()
 
 
@@ -99,6 +100,8 @@ def _instance(row: ConsumedTopic, message: ReceivedMessage, envelope: OnexEnvelo
         name = row.key.removeprefix(HEADER)
         found = [value for header, value in message.headers if header == name]
         return _decoded(found[-1] if found else b"", f"the header {name!r} of the message")
+    if row.key == EACH_ITS_OWN:
+        return str(envelope.envelope_id)
     if not row.key:
         return _decoded(message.key, "the key of the message")
     value = _at(row.key, envelope.payload)

@@ -75,7 +75,8 @@ class BusTopics(NamedTuple):
 class ConsumedTopic(NamedTuple):
     """A topic whose messages become actions of a workflow.
 
-    ``event_type`` '' is any. ``key`` '' is the key of the message, ``header:NAME`` a header, else a field of the payload.
+    ``event_type`` '' is any. ``key`` '' is the key of the message, ``header:NAME`` a header, ``@id`` the id of the envelope, any
+    other a field of the payload.
     ``by_scheme``: ``topic`` is the name of an event, of which the engine's scheme makes the topic.
     """
 
