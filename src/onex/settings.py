@@ -59,6 +59,7 @@ class Settings:
     ``ONEX_TOPIC_SCHEME``: how topics are called, with ``{kind}`` and ``{name}`` in it.
     ``ONEX_BUS_KEY``: a secret of at least 16 bytes that signs messages, and without which none is taken; not set: none is signed.
     ``ONEX_BUS_KEY_OLD``: another one that is accepted, while keys are changed.
+    ``ONEX_TOKENS``: a file with the tokens that ``onex serve`` takes, a line for each as ``onex token`` prints it; not set: none.
     ``ONEX_EVENT_LOGS``: 1: each published event has a row in the projection ``event_logs``.
     """
 
@@ -95,6 +96,7 @@ class Settings:
     node_id: str = ""
     listen: str = ""
     traces: float = 0.0
+    tokens: str = ""
 
     @property
     def bus_url(self) -> str:
@@ -146,6 +148,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         node_id=environ.get("ONEX_NODE_ID", "").strip(),
         listen=environ.get("ONEX_LISTEN", "").strip(),
         traces=_share(environ, "ONEX_TRACES"),
+        tokens=environ.get("ONEX_TOKENS", "").strip(),
     )
     first_ms, longest_ms = settings.reducer_initial_backoff_ms, settings.reducer_max_backoff_ms
     if first_ms > longest_ms:

@@ -171,6 +171,13 @@ WORDS: dict[str, list[list[str]]] = {
         ["worker", "{app}", "--store", f"postgres://{STEERING}@127.0.0.1:1/x"],
         ["worker", "{app}", "--listen", NASTY],
     ],
+    "serve": [
+        ["serve", NASTY],
+        ["serve", "--listen", NASTY],
+        ["serve", "--tokens", NASTY],
+        ["serve", "--listen", "0.0.0.0:1"],
+    ],
+    "token": [["token", NASTY], ["token", "ada"], ["token", "ada", "--json"], ["token", "ada", "--role", NASTY]],
     "nodes": [["nodes"], ["nodes", "--json"], ["nodes", "--status", NASTY], ["nodes", "--store", NASTY]],
     "register": [["register", NASTY, "--wait", "0"], ["register", "node", "--name", NASTY, "--wait", "0"]],
     "workers": [["workers"], ["workers", "--json"], ["workers", "--store", NASTY]],

@@ -43,6 +43,8 @@ COMMANDS = {
         "new": ("new", "Write a new workflow, or stubs for a contract."),
         "run": ("run", "Run an app on a store until Ctrl-C."),
         "worker": ("worker", "Run an app on a PostgreSQL store, together with other workers."),
+        "serve": ("serve", "Serve the API and the page of a store."),
+        "token": ("token", "Make a token for the API, and the line that lets it in."),
         "submit": ("submit", "Send one action to an instance, and wait for its answer."),
         "wait": ("wait", "Wait until an instance has a status, or has ended."),
         "register": ("nodes", "Write a node into the directories, or take it out, by hand."),

@@ -15,7 +15,8 @@ from pydantic import JsonValue
 from ..contracts.model.contract import EnumNodeKind
 from ..kernel.action import micros
 from ..ports import Reader, Stored
-from ..views.stored_value import iso, parse_json
+from ..views.node_rows import node_json
+from ..views.stored_value import iso
 from ..wiring.client import connect
 from ..wiring.registration_nodes import NodeRegistrationOrchestrator, command_of
 from ..wiring.self_registration import REGISTRATION
@@ -54,7 +55,7 @@ def nodes(
         return rows, "" if rows else nothing_such(await reader.counts(), REGISTRATION, status)
 
     found, there = look(store, ask)
-    rows = [(_node(one), one) for one in found]
+    rows = [(node_json(one), one) for one in found]
     if as_json:
         for node, one in rows:
             say_json({"node_id": one.key.instance_id, "status": one.status, "changed_at": iso(one.last_us), **node})
@@ -86,22 +87,6 @@ def nodes(
 def _heard(node: Mapping[str, JsonValue], now: int) -> str:
     text = node.get("heard_at")
     return when(micros(datetime.fromisoformat(text)), now) if isinstance(text, str) else ""
-
-
-def _node(stored: Stored) -> dict[str, JsonValue]:
-    """What its state says of it, in the words of the event."""
-    state = parse_json(stored.state)
-    if not isinstance(state, dict):
-        return {"reason": "its state cannot be read"}
-    told = state.get("node")
-    shown = dict(told) if isinstance(told, dict) else {}
-    shown.pop("node_id", None)
-    return {
-        **shown,
-        "places": state.get("places"),
-        "heard_at": state.get("heard_at"),
-        "reason": state.get("reason", ""),
-    }
 
 
 def register(

@@ -17,7 +17,7 @@ from typing import Final
 from ..monitoring.listeners import Listeners
 from ..ports import Telemetry
 from ..settings import InvalidSetting, read_settings
-from ..wiring.log_listener import log_listener
+from ..wiring.log_listener import Logger, log_listener
 from .console import harmless, json_text, redraw, shown, styled, write
 from .show_history import from_here
 
@@ -46,16 +46,21 @@ class LogLevel(StrEnum):
 
 def run_log(form: LogForm, level: LogLevel) -> Telemetry:
     """A listener for an engine. With INFO it asks for a line per transition, refusal and attempt as well."""
+    return log_listener(stderr_logger(form, level), details=level is LogLevel.INFO)
+
+
+def stderr_logger(form: LogForm, level: LogLevel) -> Logger:
+    """A logger of structlog whose lines go to stderr."""
     import structlog
 
     render: Render = _json_line if form is LogForm.JSON else _text_line
-    logger = structlog.wrap_logger(
+    logger: Logger = structlog.wrap_logger(
         _Stderr(once=form is LogForm.TEXT),
         processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         context_class=dict,
     )
-    return log_listener(logger, details=level is LogLevel.INFO)
+    return logger
 
 
 @contextmanager

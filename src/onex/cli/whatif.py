@@ -11,10 +11,10 @@ from typing import Annotated
 
 import typer
 
-from ..kernel.action import EPOCH, WorkflowKey
+from ..kernel.action import EPOCH
 from ..kernel.visible_text import visible_json
 from ..processes.replay_work import processes_for
-from ..processes.whatif_run import WhatIfOutcome, WhatIfRun
+from ..processes.whatif_run import WhatIfOutcome, WhatIfRun, extent_of
 from ..processes.whatif_work import Since, WhatIfTask
 from ..repository.git_revision import checkout
 from ..views.what_if import what_if_summary_json
@@ -108,7 +108,7 @@ def whatif(
     budgets = () if budget is None else parse_budgets(budget)
     started = _since(since)
     source = RunSource(file=str(from_file)) if from_file is not None else RunSource(store_url=url_of(store))
-    types, actions = asyncio.run(_look(source, of_type))
+    types, actions = asyncio.run(extent_of(source, of_type))
     with ExitStack() as held:
         other = held.enter_context(checkout(against, Path(app) if app and Path(app).exists() else Path.cwd()))
         record = None if app is None else held.enter_context(checkout(app, Path.cwd()))
@@ -148,17 +148,6 @@ def _judge(outcome: WhatIfOutcome, budgets: tuple[DifferenceBudget, ...], passed
         note(f"{outcome.fired} effects were asked to run while folding. This is a defect of onex; please report it")
     if passed or (nothing and budgets) or outcome.fired:
         raise typer.Exit(FOUND)
-
-
-async def _look(source: RunSource, of_type: str | None) -> tuple[list[str], int]:
-    """The workflow types in the source, and how many actions it has."""
-    found: list[str] = []
-    after = None
-    async with source.opened() as run:
-        while rows := await run.instances(of_type, None, after, 1):
-            found.append(rows[0].key.workflow_type)
-            after = WorkflowKey(f"{found[-1]}\x01", "")  # behind all of this type, before any of the next
-        return found, run.actions
 
 
 def _since(text: str | None) -> Since:

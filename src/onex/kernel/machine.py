@@ -171,7 +171,7 @@ class Machine:
         refused: list[str] = []
         waiting: list[Transition] = []
         for transition in fitting:
-            failed = _first_failed(transition.before, state, payload)
+            failed = first_failed(transition.before, state, payload)
             if failed is not None:
                 refused.append(failed)
             elif transition.after:
@@ -192,7 +192,7 @@ class Machine:
         """
         refused: list[str] = []
         for transition in waiting:
-            failed = _first_failed(transition.after, state, payload)
+            failed = first_failed(transition.after, state, payload)
             if failed is None:
                 return transition.to_state
             refused.append(f"{failed} after its handler")
@@ -212,7 +212,8 @@ def can_be_taken(tried: Sequence[Transition]) -> Sequence[Transition]:
     return tried[: last + 1]
 
 
-def _first_failed(guards: tuple[Guard, ...], state: BaseModel, payload: BaseModel) -> str | None:
+def first_failed(guards: tuple[Guard, ...], state: BaseModel, payload: BaseModel) -> str | None:
+    """What is wrong with the first condition that does not hold; None: all hold."""
     for guard in guards:
         try:
             if not guard.holds(state, payload):
@@ -358,8 +359,7 @@ class MachineReducer(Generic[S]):
         return Done(state, self._on_exit + self._state_timers(before, state.status, action) if left else ())
 
     def _state_timers(self, before: str, after: str, action: Action[BaseModel]) -> tuple[Emitted, ...]:
-        timers: list[Emitted] = []
-        by_name = self.intents.by_name
+        timers, by_name = list[Emitted](), self.intents.by_name
         if before in self.machine.timeouts:
             timers.append(Emitted(by_name[state_timer(before)], None, EnumIntentPriority.NORMAL, cancelled=True))
         if (timeout := self.machine.timeouts.get(after)) is not None:

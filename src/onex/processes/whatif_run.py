@@ -27,6 +27,7 @@ from typing import IO, Final, TypeVar
 from ..kernel.action import WorkflowKey
 from ..whatif.messages import MessageChanges
 from ..whatif.result import WhatIfSummary, merged
+from ..wiring.recorded import RunSource
 from .child_process import GONE_S, SPAWN, Child, end, started
 from .whatif_work import (
     ActionsFolded,
@@ -55,6 +56,17 @@ class WhatIfOutcome:
     fired: int
     rounds: int
     lines: Iterator[bytes] = field(default_factory=lambda: iter(()))
+
+
+async def extent_of(source: RunSource, of_type: str | None) -> tuple[list[str], int]:
+    """The workflow types in the source, and how many actions it has."""
+    found: list[str] = []
+    after = None
+    async with source.opened() as run:
+        while rows := await run.instances(of_type, None, after, 1):
+            found.append(rows[0].key.workflow_type)
+            after = WorkflowKey(f"{found[-1]}\x01", "")  # behind all of this type, before any of the next
+        return found, run.actions
 
 
 class _Folder:

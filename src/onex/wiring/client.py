@@ -131,6 +131,31 @@ class EngineClient(LeaseGiver):
         )
         return await self._committed(at, await self._answer(action, new_id, limit_s))
 
+    async def request(
+        self,
+        key: WorkflowKey,
+        kind: str,
+        payload: Mapping[str, JsonValue],
+        *,
+        action_id: UUID | None = None,
+        issuer: str = "",
+        timeout_s: float = 30.0,
+    ) -> None:
+        """An operator's request (``engine.operator_requests``), carried out by the engine that runs on the store.
+
+        Raises what the engine refuses it with, and CommitUnknown as ``submit`` does.
+        """
+        limit_s = checked(seconds, "timeout_s", timeout_s)
+        new_id = UUID(bytes=self._ids.new() if action_id is None else checked(uuid_bytes, "action_id", action_id))
+        action = ModelAction(
+            workflow_key=key,
+            kind=kind,
+            command_payload=dict(payload),
+            action_id=new_id,
+            issuer=checked(issuer_text, "issuer", issuer),
+        )
+        await self._answer(action, new_id, limit_s)
+
     async def _request_lease(
         self,
         key: WorkflowKey,

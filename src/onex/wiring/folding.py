@@ -36,7 +36,7 @@ class InertApp:
         """Raises ContractError."""
         self.boundary = Boundary()
         self._watchdog = Watchdog(read_settings().step_budget_s)
-        loaded = load_app(app).workflows.values()
+        self.app = load_app(app)
         self.registry = ReducerRegistry(
             tuple(
                 Workflow(
@@ -47,7 +47,7 @@ class InertApp:
                     with_step_guard(one.migrations, self._guard(one.limits)),
                     one.public,
                 )
-                for one in loaded
+                for one in self.app.workflows.values()
             )
         )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ..adapters.structlog_telemetry import Logger, StructlogTelemetry
 from ..ports import Telemetry
 
+__all__ = ["Logger", "log_listener"]
+
 
 def log_listener(logger: Logger, *, details: bool) -> Telemetry:
     """Hands each event to ``logger`` at its level; ``details``: those of each transition, refusal and attempt too."""

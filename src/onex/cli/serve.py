@@ -1,0 +1,90 @@
+"""``onex serve``: the API and the page of a store, in a process of its own beside the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..kernel.errors import ValidationError
+from ..settings import read_settings
+from ..wiring import shown_url
+from .console import note, say_json
+from .exit_codes import Misused
+from .health_server import parse_address
+from .run_log import LogForm, LogLevel, stderr_logger
+from .store_options import AppOption, Json, Store, url_of
+
+LISTEN = "127.0.0.1:8642"
+
+
+class ServerMissing(ValidationError):
+    """The libraries of the API are not installed: the extra ``server``."""
+
+    code = "server_missing"
+
+
+def serve(
+    store_url: Annotated[
+        str | None, typer.Argument(metavar="STORE", help="The store. [default: as --store]", show_default=False)
+    ] = None,
+    app: AppOption = None,
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="Where it answers. Port 0 is any free one.")
+    ] = LISTEN,
+    tokens: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The tokens that it takes. [default: ONEX_TOKENS, else none]")
+    ] = None,
+    host_name: Annotated[
+        list[str] | None, typer.Option("--host-name", metavar="NAME", help="A name of this host. Repeatable.")
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where its engine answers probes: onex run --listen.")
+    ] = "",
+    certificate: Annotated[str, typer.Option("--tls-cert", metavar="FILE", help="A certificate, for HTTPS.")] = "",
+    key: Annotated[str, typer.Option("--tls-key", metavar="FILE", help="Its private key.")] = "",
+    log: Annotated[LogForm, typer.Option("--log", help="How the audit log on stderr is written.")] = LogForm.TEXT,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Serve the API and the page of a store.
+
+    It is a process of its own beside the engine: it reads the store, and sends commands as any client does. With --app it
+    also folds earlier states, draws diagrams and runs what-ifs. The app's code runs in child processes only.
+
+    On the loopback nobody needs a token. Anywhere else it refuses to start without tokens: onex token makes one. Each
+    command is a line of the audit log on stderr. The API is described at /openapi.json.
+
+    \b
+    Examples:
+      onex serve --app examples/orders
+      onex serve sqlite:///shop.db --app shop --listen 127.0.0.1:0
+      onex serve --app shop --engine 127.0.0.1:8080
+      onex serve --app shop --listen 0.0.0.0:8642 --tokens tokens.txt --host-name onex.example
+    """
+    if store_url is not None and store is not None:
+        raise Misused("STORE and --store both name a store; give one")
+    try:
+        from ..service.access import Tokens
+        from ..service.run import RunningService, ServiceAddress
+        from ..service.run import serve as run_service
+    except ImportError as error:
+        raise ServerMissing(
+            f"the API needs a library that is not here ({error}). Install the extra server of your copy of ONEX: "
+            "pip install 'PATH/TO/ONEX[server]'"
+        ) from error
+    url = url_of(store_url or store)
+    file = tokens or (Path(found) if (found := read_settings().tokens) else None)
+    host, port = parse_address(listen)
+    at = ServiceAddress(host, port, tuple(host_name or ()), certificate, key)
+
+    def begun(running: RunningService) -> None:
+        if as_json:
+            say_json({"address": running.address, "store": shown_url(url)})
+        if log is LogForm.TEXT:
+            note(f"{shown_url(url)} on {running.address} ; Ctrl-C stops")
+
+    known = Tokens() if file is None else Tokens.read(file)
+    asyncio.run(run_service(url, app, at, known, engine, begun, stderr_logger(log, LogLevel.INFO)))

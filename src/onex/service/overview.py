@@ -1,0 +1,190 @@
+"""The whole store at a glance: who asks, figures of now and as they change, the app, nodes, and the health of this service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
+from pydantic import Field, JsonValue
+
+from ..kernel.errors import OnexError
+from ..settings import read_settings
+from ..views.node_rows import node_json
+from ..views.stored_value import iso
+from ..wiring import open_reader
+from ..wiring.self_registration import REGISTRATION
+from .access import EnumRole
+from .answers import Answered
+from .events import EVENTS, event, stream
+from .policy import GuardedRoute
+from .served_store import Asking, Served, ServedStore
+from .summary import SummaryAnswer, summary_of
+from .workflow_answers import (
+    SystemAnswer,
+    WorkflowAnswer,
+    WorkflowsAnswer,
+    system_answer,
+    workflow_answer,
+    workflows_answer,
+)
+
+routes = APIRouter(route_class=GuardedRoute, tags=["overview"])
+
+BETWEEN_S: Final = 0.25
+"""Live figures come at most four times a second."""
+AGAIN_S: Final = 2.0
+NODES: Final = 500
+
+
+class SessionAnswer(Answered):
+    """Who asks, and what the page needs to know before its first screen."""
+
+    name: str
+    role: EnumRole
+    sees_payloads: bool
+    csrf: str = Field(
+        description="send it as X-CSRF-Token with every request that changes something, unless a token is sent"
+    )
+    store: str
+    app: str | None
+    version: str
+
+
+class NodeAnswer(Answered):
+    """One node of the directory. ``about`` is what it told of itself."""
+
+    node_id: str
+    status: str
+    changed_at: str
+    about: dict[str, JsonValue]
+
+
+class NodesAnswer(Answered):
+    """The nodes that are registered in the store ``directory``; null where there is none."""
+
+    directory: str | None
+    nodes: list[NodeAnswer]
+
+
+class HealthAnswer(Answered):
+    """``alive``, ``ready`` or ``not_ready``, and why."""
+
+    status: str
+    why: str
+
+
+@routes.get("/api/session")
+async def session(served: Served, asking: Asking) -> SessionAnswer:
+    """Say who asks, and give the secret that a page sends back with each change."""
+    from importlib.metadata import version
+
+    return SessionAnswer(
+        name=asking.name,
+        role=asking.role,
+        sees_payloads=asking.payloads,
+        csrf=served.csrf,
+        store=served.shown,
+        app=None if served.facts is None else served.facts.name,
+        version=version("onex"),
+    )
+
+
+@routes.get("/api/summary")
+async def summary(served: Served) -> SummaryAnswer:
+    """The figures that matter now."""
+    return await summary_of(served)
+
+
+@routes.get("/api/summary/live", response_class=StreamingResponse, responses=EVENTS)
+async def live(served: Served) -> StreamingResponse:
+    """The same as it changes: an event ``summary`` (SummaryAnswer) at once, then after changes, at most four times a second."""
+    return stream(_figures(served))
+
+
+async def _figures(served: ServedStore) -> AsyncIterator[bytes]:
+    last: SummaryAnswer | None = None
+    while True:
+        seen = served.changes.count
+        told = await summary_of(served)
+        if last is None or told.model_copy(update={"counted_ago_s": last.counted_ago_s}) != last:
+            yield event("summary", told)
+            last = told
+        await asyncio.sleep(BETWEEN_S)
+        try:  # a rate falls to 0 without any change of the store
+            async with asyncio.timeout(AGAIN_S):
+                await served.changes.wait(seen)
+        except TimeoutError:
+            continue
+
+
+@routes.get("/api/workflows")
+async def workflows(served: Served) -> WorkflowsAnswer:
+    """List the workflows of the app."""
+    return workflows_answer(served.facts)
+
+
+@routes.get("/api/workflow")
+async def workflow(
+    served: Served, name: Annotated[str, Query(min_length=1, max_length=64, description="the workflow type")]
+) -> WorkflowAnswer:
+    """One workflow: its diagram, triggers and intents, with the lines of its contract."""
+    return workflow_answer(served.known_workflow(name))
+
+
+@routes.get("/api/system")
+async def system(served: Served) -> SystemAnswer:
+    """The system map: which workflow calls, sends, reads and publishes what."""
+    return system_answer(served.facts)
+
+
+@routes.get("/api/nodes")
+async def nodes(served: Served) -> NodesAnswer:
+    """List the nodes of the directory that ONEX_REGISTRY names, else of this store."""
+    settings = read_settings()
+    async with AsyncExitStack() as held:
+        reader = served.reader
+        if settings.registry and settings.registry != served.url:
+            reader = await open_reader(settings.registry)
+            held.push_async_callback(reader.close)
+        rows = await reader.instances(REGISTRATION, None, None, NODES)
+    found = [
+        NodeAnswer(node_id=one.key.instance_id, status=one.status, changed_at=iso(one.last_us), about=node_json(one))
+        for one in rows
+    ]
+    return NodesAnswer(
+        directory=served.shown if rows and not settings.registry else settings.registry or None, nodes=found
+    )
+
+
+@routes.get("/health/live", tags=["health"])
+async def health_live() -> HealthAnswer:
+    """The service answers."""
+    return HealthAnswer(status="alive", why="")
+
+
+@routes.get("/health/ready", tags=["health"], responses={503: {"model": HealthAnswer, "description": "not ready"}})
+@routes.get("/health", tags=["health"], responses={503: {"model": HealthAnswer, "description": "not ready"}})
+async def health(served: Served, response: Response) -> HealthAnswer:
+    """The service can read its store. Whether an engine runs there is told beside it, and does not make it unready."""
+    try:
+        await served.counted()
+        there = await served.engine_is_there()
+    except OnexError as error:
+        response.status_code = 503
+        return HealthAnswer(status="not_ready", why=error.message)
+    return HealthAnswer(status="ready", why="" if there else "no engine runs on the store")
+
+
+@routes.get(
+    "/metrics",
+    tags=["health"],
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics(served: Served) -> Response:
+    """What the engine tells Prometheus, passed on."""
+    return Response(await served.health.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,244 @@
+"""ServedStore: everything that the routes ask, of one store and perhaps one app.
+
+It holds four things, each opened once: a read-only handle for questions, a client for commands (the same as ``onex.connect``), the
+process that folds, and one watch on the store. Whoever waits for a change waits on ``changes``: one task watches for all, so that
+many viewers cost the engine as much as one.
+
+Without an app there are no states of the past, no diagrams and no checks of names; everything else is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+from pydantic import JsonValue
+
+from ..engine.log_tail import ChangeSignal
+from ..engine.probe import Probe
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import NotFound, OnexError, UnknownWorkflow
+from ..ports import Counts, Stored
+from ..processes.app_facts import AppFacts, WorkflowFacts
+from ..processes.moment_process import MomentProcess
+from ..views.hidden import HiddenFields, hidden
+from ..wiring import WatchedReader, engine_runs, open_reader, shown_url
+from ..wiring.client import EngineClient, connect
+from ..wiring.log_listener import Logger
+from ..wiring.recorded import RunSource
+from .access import NotAllowed, Principal, Tokens
+from .audit import CommandAudit
+from .defence import new_csrf
+from .engine_health import EngineHealth
+from .first_passes import Passes
+
+COUNT_AGAIN_S: Final = 0.5
+COUNT_SHARE: Final = 20
+"""Counting takes at most a twentieth of the time of one reader: a large table is counted less often."""
+ENGINE_AGAIN_S: Final = 2.0
+STUCK_AGAIN_S: Final = 10.0
+STUCK_SCAN: Final = 5000
+"""Instances that are looked at for how many are held."""
+STUCK_PAGE: Final = 500
+RATE_S: Final = 5.0
+WATCH_AGAIN_S: Final = 0.1
+
+
+class NoApp(NotFound):
+    """The service was started without the app, and this needs its code: ``onex serve STORE --app APP``."""
+
+    code = "no_app"
+
+
+class AllHidden(HiddenFields):
+    """For those who may see no payload: the shape stays, each text and number is ***."""
+
+    def hide(self, value: JsonValue, path: tuple[str, ...] = ()) -> JsonValue:
+        return hidden(value)
+
+
+class ActionRate:
+    """Actions per second, of the counts of the last RATE_S seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def of(self, at_s: float, actions: int) -> float:
+        if not self._seen or at_s > self._seen[-1][0]:
+            self._seen.append((at_s, actions))
+        while len(self._seen) > 2 and at_s - self._seen[1][0] >= RATE_S:
+            self._seen.popleft()
+        (first_s, first), (last_s, last) = self._seen[0], self._seen[-1]
+        return (last - first) / (last_s - first_s) if last_s > first_s else 0.0
+
+
+class ServedStore:
+    """Made by ``serving``. All methods belong to one event loop."""
+
+    def __init__(
+        self,
+        reader: WatchedReader,
+        client: EngineClient,
+        url: str,
+        app: Path | None,
+        tokens: Tokens,
+        engine: str,
+        audit: CommandAudit,
+    ) -> None:
+        self.reader, self.client, self.url, self.app, self.tokens = reader, client, url, app, tokens
+        self.health, self.audit = EngineHealth(engine), audit
+        self.csrf = new_csrf()
+        self.rate = ActionRate()
+        self.commands = 0
+        """How many wait for the engine's answer."""
+        self.source = RunSource(store_url=url)
+        self.moments = None if app is None else MomentProcess(self.source, app)
+        self.changes = ChangeSignal()
+        self.facts: AppFacts | None = None
+        self.counts = Probe(self._counts, within_s=10.0, fresh_s=COUNT_AGAIN_S)
+        self.passes = Passes()
+        self._owned = Probe(lambda: engine_runs(url), within_s=3.0, fresh_s=ENGINE_AGAIN_S)
+        self.stuck = Probe(self._count_stuck, within_s=5.0, fresh_s=STUCK_AGAIN_S)
+        self._hide = HiddenFields()
+
+    @property
+    def shown(self) -> str:
+        return shown_url(self.url)
+
+    async def load(self) -> None:
+        """Learns what the app is. Raises ContractError."""
+        if self.moments is not None:
+            self.facts = await self.moments.facts()
+            self._hide = HiddenFields(self.facts.secret)
+
+    def now_us(self) -> int:
+        return self.client.clock.now_us()
+
+    def hide(self, principal: Principal) -> HiddenFields:
+        """What is hidden from them: secrets, or everything."""
+        return self._hide if principal.payloads else AllHidden()
+
+    async def stored(self, key: WorkflowKey) -> Stored:
+        """Raises NotFound for an instance that has not begun."""
+        found = (await self.reader.load([key])).get(key)
+        if found is None or found.version == 0:
+            raise NotFound(f"{key} has not begun; GET /api/instances lists those there are")
+        return found
+
+    def workflow(self, name: str) -> WorkflowFacts | None:
+        return None if self.facts is None else self.facts.workflows.get(name)
+
+    def known_workflow(self, name: str) -> WorkflowFacts:
+        """Raises NoApp, UnknownWorkflow."""
+        if self.facts is None:
+            raise NoApp("this service has no app, so it knows no contract; start it with --app APP")
+        if name not in self.facts.workflows:
+            raise UnknownWorkflow(f"the app has no workflow {name!r}; it has {', '.join(self.facts.workflows)}")
+        return self.facts.workflows[name]
+
+    def folding(self) -> MomentProcess:
+        """Raises NoApp."""
+        if self.moments is None:
+            raise NoApp(
+                "earlier states are folded by the app's code, and this service has none; start it with --app APP"
+            )
+        return self.moments
+
+    async def counted(self) -> Counts:
+        """What the store holds, at most some moments old. Raises what the store raises."""
+        answer = await self.counts.answer()
+        return answer.value if answer is not None else await self.reader.counts()
+
+    async def engine_is_there(self) -> bool:
+        """Whether an engine runs on the store, at most some moments ago."""
+        answer = await self._owned.answer()
+        return answer is not None and answer.value
+
+    async def watch(self) -> None:
+        """Until cancelled: tells ``changes`` of each change. A store that fails for a while is watched again."""
+        watch = self.reader.watch()
+        while True:
+            try:
+                await watch.changed()
+            except OnexError:
+                await asyncio.sleep(1)
+            self.changes.notify()
+            await asyncio.sleep(WATCH_AGAIN_S)
+
+    async def _counts(self) -> Counts:
+        loop = asyncio.get_running_loop()
+        begun_s = loop.time()
+        counts = await self.reader.counts()
+        self.counts.fresh_s = max(COUNT_AGAIN_S, COUNT_SHARE * (loop.time() - begun_s))
+        return counts
+
+    async def _count_stuck(self) -> tuple[int, bool]:
+        """Held instances among the first STUCK_SCAN, and whether these are all."""
+        after: WorkflowKey | None = None
+        found = seen = 0
+        while seen < STUCK_SCAN:
+            rows = await self.reader.instances(None, None, after, STUCK_PAGE)
+            found += sum(bool(row.held) for row in rows)
+            seen += len(rows)
+            if len(rows) < STUCK_PAGE:
+                return found, True
+            after = rows[-1].key
+        return found, False
+
+    async def close(self) -> None:
+        await asyncio.gather(*(one.close() for one in (self.counts, self._owned, self.stuck, self.passes, self.health)))
+        if self.moments is not None:
+            await self.moments.close()
+        await self.client.close()
+        await self.reader.close()
+
+
+@asynccontextmanager
+async def serving(
+    url: str, app: Path | None = None, tokens: Tokens | None = None, engine: str = "", audit: Logger | None = None
+) -> AsyncIterator[ServedStore]:
+    """A store that is served, as long as the block lasts. ``engine`` is where its engine tells its health, HOST:PORT or ''.
+
+    ``audit`` is told of each command. Raises InvalidStoreUrl, DatabaseConnectionError, ContractError.
+    """
+    client = await connect(url)  # makes the store where there is none: an engine may come later
+    try:
+        reader = await open_reader(url)
+    except BaseException:
+        await client.close()
+        raise
+    served = ServedStore(reader, client, url, app, tokens or Tokens(), engine, CommandAudit(audit))
+    watching = asyncio.create_task(served.watch())
+    try:
+        await served.load()
+        yield served
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await served.close()
+
+
+def _served(request: Request) -> ServedStore:
+    found: ServedStore = request.app.state.served
+    return found
+
+
+def _principal(request: Request) -> Principal:
+    found: Principal = request.scope["onex.principal"]
+    return found
+
+
+Served = Annotated[ServedStore, Depends(_served)]
+Asking = Annotated[Principal, Depends(_principal)]
+
+
+def needs_payloads(principal: Principal, what: str) -> None:
+    """Raises NotAllowed."""
+    if not principal.payloads:
+        raise NotAllowed(f"{principal.name} sees no payloads, and {what} is made of them")

@@ -1,0 +1,208 @@
+"""What the API says of the app: workflows, the diagram of each, and how they are connected."""
+
+from __future__ import annotations
+
+from pydantic import Field, JsonValue
+
+from ..processes.app_facts import AppFacts, WorkflowFacts
+from .answers import Answered
+
+
+class StatusAnswer(Answered):
+    """A status of a machine. ``timeout_s`` after it was entered, ``on_timeout`` is fired; 0 for none."""
+
+    name: str
+    initial: bool
+    terminal: bool
+    timeout_s: float
+    on_timeout: str
+    path: str
+    line: int
+
+
+class EdgeAnswer(Answered):
+    """A transition, in the order in which they are tried. ``from_state`` may be ``*``: every status that is not terminal."""
+
+    from_state: str
+    to_state: str
+    trigger: str
+    guards: list[str]
+    path: str
+    line: int
+
+
+class IntentAnswer(Answered):
+    """An intent that the reducer may emit: who serves it, and what each outcome becomes."""
+
+    name: str
+    kind: str
+    target: str
+    outcomes: dict[str, str]
+    sends_to: str
+
+
+class BoxAnswer(Answered):
+    """A box of the drawing: its middle and its size, in pixels. ``id`` is the status; the first box is where it begins."""
+
+    id: str
+    lines: list[str]
+    kind: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class LabelAnswer(Answered):
+    lines: list[str]
+    x: float
+    y: float
+    full: str
+
+
+class LineAnswer(Answered):
+    """A line of the drawing. ``path`` is the ``d`` of an SVG path; its arrow is at ``target``."""
+
+    source: str
+    target: str
+    kind: str
+    path: str
+    label: LabelAnswer | None
+
+
+class DrawingAnswer(Answered):
+    """The diagram with places, so that a page need not lay it out."""
+
+    width: float
+    height: float
+    boxes: list[BoxAnswer]
+    lines: list[LineAnswer]
+
+
+class WorkflowAnswer(Answered):
+    """One workflow of the app. ``triggers`` has the JSON Schema of each payload; ``internal`` are those that no client may send."""
+
+    name: str
+    description: str
+    contract_version: str
+    code: str
+    statuses: list[StatusAnswer]
+    edges: list[EdgeAnswer]
+    triggers: dict[str, JsonValue]
+    internal: list[str]
+    intents: list[IntentAnswer]
+    consumed: list[str]
+    published: list[str]
+    drawing: DrawingAnswer
+    mermaid: str
+
+
+class WorkflowSummary(Answered):
+    """One line of the list of workflows."""
+
+    name: str
+    description: str
+    contract_version: str
+    code: str
+    statuses: int
+    triggers: int
+    intents: int
+
+
+class WorkflowsAnswer(Answered):
+    """The workflows of the app; none where the service has no app."""
+
+    app: str | None
+    digest: str | None
+    workflows: list[WorkflowSummary]
+
+
+class LinkAnswer(Answered):
+    """Something of the system map leads to something: ``kind`` is what travels there."""
+
+    source: str
+    target: str
+    kind: str = Field(description="effect, compute, message, topic_in or topic_out; else the kind of the intent")
+
+
+class SystemAnswer(Answered):
+    """The system map: workflows, the targets they call, the topics they read and write."""
+
+    workflows: list[str]
+    targets: list[str]
+    topics: list[str]
+    links: list[LinkAnswer]
+
+
+def workflow_answer(one: WorkflowFacts) -> WorkflowAnswer:
+    return WorkflowAnswer(
+        name=one.name,
+        description=one.description,
+        contract_version=one.contract_version,
+        code=one.code,
+        statuses=[StatusAnswer(**status._asdict()) for status in one.statuses],
+        edges=[EdgeAnswer(**{**edge._asdict(), "guards": list(edge.guards)}) for edge in one.edges],
+        triggers=dict(one.triggers),
+        internal=sorted(one.internal),
+        intents=[IntentAnswer(**{**intent._asdict(), "outcomes": dict(intent.outcomes)}) for intent in one.intents],
+        consumed=list(one.consumed),
+        published=list(one.published),
+        drawing=_drawing(one),
+        mermaid=one.mermaid,
+    )
+
+
+def _drawing(one: WorkflowFacts) -> DrawingAnswer:
+    drawn = one.drawing
+    boxes = [
+        BoxAnswer(
+            id=box.node.id.replace("\0", "@"), lines=list(box.lines), kind=box.node.kind, x=box.x, y=box.y,
+            width=box.width, height=box.height,
+        )
+        for box in drawn.boxes
+    ]  # fmt: skip
+    lines: list[LineAnswer] = []
+    for line in drawn.lines:
+        path = " ".join(
+            f"{stroke.letter} " + " ".join(f"{point.x:.1f},{point.y:.1f}" for point in stroke.points)
+            for stroke in line.strokes
+        )
+        label = line.label
+        text = None if label is None else LabelAnswer(lines=list(label.lines), x=label.x, y=label.y, full=label.full)
+        source, target = (end.replace("\0", "@") for end in (line.source, line.target))
+        lines.append(LineAnswer(source=source, target=target, kind=line.kind, path=path, label=text))
+    return DrawingAnswer(width=drawn.width, height=drawn.height, boxes=boxes, lines=lines)
+
+
+def workflows_answer(facts: AppFacts | None) -> WorkflowsAnswer:
+    if facts is None:
+        return WorkflowsAnswer(app=None, digest=None, workflows=[])
+    rows = [
+        WorkflowSummary(
+            name=one.name, description=one.description, contract_version=one.contract_version, code=one.code,
+            statuses=len(one.statuses), triggers=len(one.triggers), intents=len(one.intents),
+        )
+        for one in facts.workflows.values()
+    ]  # fmt: skip
+    return WorkflowsAnswer(app=facts.name, digest=facts.digest, workflows=rows)
+
+
+def system_answer(facts: AppFacts | None) -> SystemAnswer:
+    workflows = () if facts is None else tuple(facts.workflows.values())
+    links: dict[tuple[str, str, str], None] = {}
+    for one in workflows:
+        for intent in one.intents:
+            if intent.sends_to:
+                links[one.name, intent.sends_to, "message"] = None
+            elif intent.target:
+                links[one.name, intent.target, intent.kind] = None
+        links |= {(topic, one.name, "topic_in"): None for topic in one.consumed}
+        links |= {(one.name, topic, "topic_out"): None for topic in one.published}
+    targets = {intent.target for one in workflows for intent in one.intents if intent.target and not intent.sends_to}
+    topics = {topic for one in workflows for topic in (*one.consumed, *one.published)}
+    return SystemAnswer(
+        workflows=[one.name for one in workflows],
+        targets=sorted(targets),
+        topics=sorted(topics),
+        links=[LinkAnswer(source=source, target=target, kind=kind) for source, target, kind in links],
+    )
