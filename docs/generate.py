@@ -699,8 +699,8 @@ def http_page() -> str:
         MADE,
         "# HTTP API\n\n",
         "What `onex serve` answers; how it is started and who may ask: [serving a store](../guides/serving-a-store.md).\n",
-        "The same for programs is `GET /openapi.json`. Bodies and answers are JSON. A field with `?` may be null. Every error is a `ProblemAnswer`\n",
-        "(`application/problem+json`); beside the statuses here each route may answer "
+        "The same for programs is `GET /openapi.json`. Bodies and answers are JSON. A field with `?` may be null.\n",
+        "Every error is a `ProblemAnswer` (`application/problem+json`); beside the statuses here each route may answer "
         + ", ".join(f"{status} ({about['description']})" for status, about in ERRORS.items())
         + ".\n\n",
         "`GET /` and `GET /page/...` are the files of the page. Its index is at `/`, and its other files are below `/page/`\n",
