@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from onex.engine.delivery import Delivery
-from onex.engine.delivery_queue import LONGEST_NAP_S, DeliveryQueue
+from onex.engine.delivery_queue import LONGEST_NAP_S, LOOK_AGAIN_S, LOOK_FOR_S, DeliveryQueue
 from onex.kernel.action import WorkflowKey
 from onex.kernel.intent import Emitted, EnumIntentType, IntentSpec
 from onex.kernel.intent_fields import EnumIntentPriority
@@ -70,5 +70,25 @@ def test_what_was_dropped_in_doubt_and_is_read_again_stands_beside_what_is_left_
             assert queue.add(second)
             assert queue.get(second.pointer) is second
             queue.forget([second.pointer])
+
+    asyncio.run(go())
+
+
+def test_what_was_dropped_because_the_clock_was_set_back_is_looked_for_each_second() -> None:
+    """Seed 743 of a thousand: the clock was set forth again, and a retry that was due waited half a minute for the next look."""
+
+    async def go() -> None:
+        clock = Standing()
+        clock.at_us = 1_000_000_000
+        queue = DeliveryQueue(clock, lambda target: None, 10, 60_000_000)
+        queue.add(due(clock.at_us + 5_000_000))
+        clock.at_us -= 300_000_000
+        await queue.wake_due(30.0)
+        assert (len(queue), queue.later_us) == (0, 1_005_000_000)
+        await queue.wake_due(30.0)
+        assert clock.slept[-1] == LOOK_AGAIN_S
+        await clock.sleep(LOOK_FOR_S)
+        await queue.wake_due(30.0)
+        assert clock.slept[-1] == 30.0
 
     asyncio.run(go())

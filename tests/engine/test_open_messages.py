@@ -48,3 +48,15 @@ def test_no_position_passes_a_message_that_is_not_finished(steps: list[tuple[str
         assert len(messages) == sum(map(len, open_.values()))
         for partition, to in committed.items():
             assert set(range(to)) <= finished[partition]
+
+
+def test_a_position_that_the_bus_left_out_is_committed_when_its_messages_come_again() -> None:
+    at = PARTITIONS[0]
+    messages = OpenMessages()
+    message = ReceivedMessage(*at, 0, b"k", b"")
+    assert messages.take(message)
+    messages.finish(message)
+    messages.committed(messages.positions())  # the partition was away just then: the bus left its position out
+    assert messages.positions() == {}
+    assert not messages.take(message), "it is done"
+    assert messages.positions() == {at: 1}

@@ -203,3 +203,34 @@ def test_a_worker_that_dies_is_named_by_the_one_that_takes_its_shards() -> None:
         await engines["second"][0].spawn(engines["second"][1].close())
 
     run(scenario, 1).result()
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["one engine", "workers"])
+def test_an_answer_stored_while_nobody_ran_comes_before_a_deadline_that_passed_meanwhile(shared: bool) -> None:
+    async def scenario(sim: Sim) -> None:
+        tables = Tables(shards=8 if shared else 1)
+
+        async def opened(name: str) -> tuple[Host, ReducerPatternEngine]:
+            host, store = sim.host(name), MemoryStore(tables, now_s=sim.clock.monotonic)
+            engine = ReducerPatternEngine(store, store, registry(WorkDone()), host.clock, host.ids, ENV, check_all=True)
+            if shared:
+                await host.spawn(engine.share(Worker(name, LEASE_S), store, store, store.watch()))
+            else:
+                await host.spawn(engine.start(name))
+            return host, engine
+
+        host, engine = await opened("first")
+        await host.spawn(engine.submit(KEY, "watch"))  # "too_late" is due in one second
+        await host.spawn(engine.close())
+        sent = ModelAction(workflow_key=KEY, kind="unwatch")
+        body = sent.model_dump_json(exclude_none=True).encode()
+        await MemoryStore(tables, now_s=sim.clock.monotonic).send(body, 0, shard_of(KEY, 8) if shared else 0)
+        await sim.clock.sleep(60.0)
+        host, engine = await opened("second")
+        await sim.clock.sleep(5.0)
+        found = await host.spawn(engine.stored(KEY))
+        assert found is not None
+        assert (found.status, found.version) == ("new", 2)
+        await host.spawn(engine.close())
+
+    run(scenario, 1).result()

@@ -94,7 +94,7 @@ def test_a_lease_outlives_the_engine_that_granted_it(
     asyncio.run(go())
 
 
-@pytest.mark.parametrize("shards", [1, 4])
+@pytest.mark.parametrize("shards", [pytest.param(1, marks=pytest.mark.long), 4])
 def test_its_record_is_read_like_that_of_a_file(postgres: PostgresServer, tmp_path: Path, shards: int) -> None:
     """Replay, export, import and what-if of a store on a server say what they say of its copy in a file."""
     url = f"{postgres.url(f'recorded{shards}')}&shards={shards}"

@@ -10,7 +10,8 @@ is valid only while ``_known`` still names the same object. So forgetting is one
 1. ``add`` refuses what memory has no room for and sets ``overflowed``: the relay reads the store when half is free.
 2. What is due later than ``horizon_us`` is not held. Timers are read again each half of it; ``later_us`` is the time of the
    earliest other one, ``_left`` the instances that have such (None: too many to name). A clock that was set back makes known
-   ones "later": they are dropped too, in ``_drop_later``.
+   ones "later": they are dropped too, in ``_drop_later``. It may be set forth again, so ``wake_due``
+   returns each second for a while.
 3. A target is served by up to ``limit`` runners. A runner ends when its queue is empty; ``TargetQueues.fill`` starts another when
    work comes. ``running`` counts from the call of ``run``, so a runner whose task has not begun is counted already.
    A target with a policy (``target_gate``) gives out no more than that lets through. A runner that finds no room ends, and
@@ -36,6 +37,7 @@ from .target_gate import TargetStatus
 from .target_queue import NAP_S, BreakerTurned, TargetName, TargetQueue, TargetQueues, nobody
 
 LONGEST_NAP_S = 0.1  # while a clock stands still before a due time
+LOOK_AGAIN_S, LOOK_FOR_S = 1.0, 600.0  # at a clock that was set back
 
 
 class DeliveryQueue:
@@ -69,6 +71,7 @@ class DeliveryQueue:
         self._due: list[tuple[int, Pointer, Delivery]] = []
         self._awaited_us: int | None = None
         self._nap_s = 0.0
+        self._look_until_s = 0.0
         self._calm = asyncio.Event()
         self._open = False
 
@@ -322,6 +325,8 @@ class DeliveryQueue:
             self._queue(heappop(self._due)[2])
         if due_us is not None and due_us > now_us + 2 * self.horizon_us:
             self._drop_later()  # the clock was set back, or tries are far apart
+        if self.clock.monotonic() < self._look_until_s:
+            at_most_s = min(at_most_s, LOOK_AGAIN_S)
         stands = due_us is not None and due_us == self._awaited_us
         self._nap_s = min(max(2 * self._nap_s, NAP_S), LONGEST_NAP_S) if stands else 0.0
         wait_s = at_most_s if due_us is None else min(at_most_s, max(self._nap_s, (due_us - now_us) / 1e6))
@@ -338,10 +343,12 @@ class DeliveryQueue:
             alarm.cancel()
 
     def _drop_later(self) -> None:
-        for _, pointer, delivery in self._due:
+        self._look_until_s = self.clock.monotonic() + LOOK_FOR_S
+        for due_us, pointer, delivery in self._due:
             if self._known.get(pointer) is delivery:
                 self._drop(pointer)
                 self._leave(delivery)
+                self.later_us = due_us if self.later_us is None else min(due_us, self.later_us)  # of timers, too
         self._due.clear()
 
     # --- asked from outside ----------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ class Inbox:
         self.service, self.intake, self.handlers = service, intake, handlers
         self._taken = 0
         self._known, self._current, self._gained = 0, 0, set[int]()
-        self._gain = asyncio.Event()
+        self._gain, self._read_gained = asyncio.Event(), asyncio.Event()
         self._last: dict[WorkflowKey, Pending] = {}
         self._looked = True
         self._supervisor = TaskSupervisor(service.clock, service.events, service.lose)
@@ -99,6 +99,11 @@ class Inbox:
         self._known, self._taken = max(self._known, self._taken, self._current), 0
         self._gained |= shards
         self._gain.set()
+        self._read_gained.clear()
+
+    async def gained_shards_read(self) -> None:
+        """Returns when every row that waited in a shard gained until now was accepted or answered."""
+        await self._read_gained.wait()
 
     async def drain(self) -> int:
         """Takes what waits; returns the number of rows. While a mailbox is full it waits, and the rest stays in the store."""
@@ -119,6 +124,7 @@ class Inbox:
                     self._taken = row.ticket
             if len(rows) < PAGE and not self._gain.is_set():
                 self._gained.clear()
+                self._read_gained.set()
                 return taken
 
     def _is_next(self, row: InboxRow) -> bool:

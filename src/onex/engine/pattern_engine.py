@@ -105,8 +105,7 @@ class ReducerPatternEngine(EngineLeases):
         """
         check_schemas(self.registry.workflows, tuple((await self.reader.codes()).values()))
         await self.service.start(owner)
-        await self.relay.start()
-        await self.inbox.start()
+        await self.relay.start(self.inbox.start)
         if self._interpreter is not None:
             self._interpreter.start()
         self.service.events("engine_started", owner=owner)
@@ -121,8 +120,7 @@ class ReducerPatternEngine(EngineLeases):
         check_schemas(self.registry.workflows, tuple((await self.reader.codes()).values()))
         await self.service.start(None)
         self.relay.share(sender, changes)
-        await self.relay.start()
-        await self.inbox.start()
+        await self.relay.start(self.inbox.start)
         # what follows the log of a shard goes on where the last owner's stopped
         followers = self.shard_signals.notify
         self.keeper = ShardKeeper(leases, worker, self.clock, self.service, self.relay, self.inbox, gained=followers)

@@ -4,7 +4,8 @@ The outbox row is what guarantees that an intent is run. Whatever happens here, 
 crash the next owner reads every row that is left.
 
 At the start, before the queue opens: ``_take_over`` reads the rows (``takeover``), then timers of the next minute are read.
-Then those that ended their process at two crashes are run, one by one, while nothing else runs. Then everything.
+Then those that ended their process at two crashes are run, one by one, while nothing else runs. Then the inbox is read: an
+action that was stored while nobody ran is accepted before a timer that came due meanwhile. Then everything.
 
 The way of one delivery:
 
@@ -25,7 +26,7 @@ must run at most once, its outcome is ``unknown``. Only ``EffectFailed`` says th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence, Set
+from collections.abc import Awaitable, Callable, Sequence, Set
 from functools import partial
 from math import inf
 
@@ -89,11 +90,15 @@ class IntentRelay(EffectRuns):
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Take over what the store holds for us: first, alone and one by one, what ran at two crashes; then everything."""
+    async def start(self, read_inbox: Callable[[], Awaitable[None]]) -> None:
+        """Take over what the store holds for us: first, alone and one by one, what ran at two crashes; then everything.
+
+        ``read_inbox`` accepts what was sent while nobody ran. It comes before a timer that came due meanwhile.
+        """
         await self._take_in()
         await self._run_alone()
         await self.dead_letters.deliver_of_other_code()
+        await read_inbox()
         self._reload_s = self.clock.monotonic() + self._look_s
         self._supervisor.keep(self._watch_due, "onex-due")
         self._queue.open()

@@ -4,8 +4,8 @@ The rule: a position is committed when every message before it is finished: answ
 something of. Messages finish in any order; one that waits holds
 the position of its partition, and what is behind it is handled meanwhile.
 
-A partition that was given to another member and came back may bring messages again that are still open here: they are known
-by their offset and not taken twice.
+A partition that was given to another member and came back brings again what was not committed. Messages of it that are known
+here are not taken twice. They show that the bus left our last position out, so it is committed once more.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class OpenMessages:
         """False for one that was taken before: it is being handled, or done. ``asks``: so often is it to be finished."""
         partition = self._partitions.setdefault(message.source, _Partition(message.offset))
         if message.offset < partition.next:
+            partition.committed = min(partition.committed, message.offset)
             return False
         if asks:
             partition.open[message.offset] = asks
