@@ -230,7 +230,8 @@ def format(arguments: list[str]) -> int:
 
 def test(arguments: list[str]) -> int:
     """every test that is not marked long (two processes, the same examples each time)"""
-    become(tool("pytest", "-n", "2", "-m", "not long", "--hypothesis-profile=ci", *arguments))
+    spread = ["-n", "2", "--dist", "worksteal"]  # a process that has no more tests takes some of the other's
+    become(tool("pytest", *spread, "-m", "not long", "--hypothesis-profile=ci", *arguments))
 
 
 def test_long(arguments: list[str]) -> int:

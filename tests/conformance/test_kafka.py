@@ -98,6 +98,7 @@ class TestConfluentKafkaOnKafka(OnKafka):
         return ConfluentBus(address)
 
 
+@pytest.mark.long  # in `make test` this client keeps the same suite on librdkafka's mock cluster
 class TestAioKafkaOnKafka(OnKafka):
     def bus_at(self, address: KafkaAddress) -> EventBus:
         return AioKafkaBus(address)

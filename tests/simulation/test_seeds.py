@@ -81,7 +81,9 @@ def test_no_promise_is_broken_in_a_hundred_runs_with_user_code_that_misbehaves(b
     assert missing == [], "what never happens proves nothing"
 
 
-@pytest.mark.parametrize("runs_of", [range(40), pytest.param(range(40, 400), marks=pytest.mark.long)], ids=["40", "360"])
+@pytest.mark.parametrize(
+    "runs_of", [range(40), pytest.param(range(40, 400), marks=pytest.mark.long)], ids=["40", "360"]
+)
 def test_no_promise_is_broken_in_runs_that_cancel_intents(runs_of: range, tmp_path: Path) -> None:
     reports, _ = runs(runs_of, tmp_path, cancelling=True)
     assert broken(reports) == {}

@@ -165,7 +165,9 @@ class ShardKeeper:
         self._service.events("shards_gained", shards=len(gained))
         self._inbox.gain_shards(gained)
         self._gained(gained)
-        await self._inbox.gained_shards_read()  # what was sent while they were nobody's, before timers that came due meanwhile
+        await (
+            self._inbox.gained_shards_read()
+        )  # what was sent while they were nobody's, before timers that came due meanwhile
         while self._service.closed is None:
             try:
                 await self._relay.gain_shards(gained)
