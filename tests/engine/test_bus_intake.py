@@ -66,7 +66,7 @@ class Line:
         async with self.store.engine() as engine:
             service = EventBusService(MemoryBus(self.broker), engine.clock, engine.service.events, keys=self.keys)
             routes = TopicRoutes([TOPIC], self.rows)
-            intake = BusIntake(engine.service, engine.intake, service, GROUP, routes, **options)  # type: ignore[arg-type]  # two numbers
+            intake = BusIntake(engine.service, engine.wire, service, GROUP, routes, **options)  # type: ignore[arg-type]  # two numbers
             await intake.start()
             try:
                 yield engine
@@ -333,7 +333,7 @@ def test_a_message_nobody_can_use_is_told_by_any_worker_though_its_shard_is_anot
         await MemoryBus(broker).publish([BusMessage(TOPIC, b"nonsense", b"{nope"), wrong, add(f"job:{elsewhere}")])
         service = EventBusService(MemoryBus(broker), host.clock, engine.service.events)
         intake = BusIntake(
-            engine.service, engine.intake, service, GROUP, TopicRoutes([TOPIC]), others=engine.relay.others
+            engine.service, engine.wire, service, GROUP, TopicRoutes([TOPIC]), others=engine.relay.others
         )
         await host.spawn(intake.start())
         await sim.clock.sleep(10.0)

@@ -153,7 +153,7 @@ def test_a_sender_is_told_what_the_door_would_say_before_it_writes() -> None:
         (action(command_payload={"text": 2**53 + 1}), InvalidPayload),
         (action(command_payload={"text": float("nan")}), InvalidPayload),
         (action(issuer="x" * WIRE_BYTES), PayloadTooLarge),
-        (action(action_type=EnumActionType.ABORT_WORKFLOW), UnsupportedAction),
+        (action(action_type=EnumActionType.CHECKPOINT_STATE), UnsupportedAction),
     ]
     for one, error in refused:
         with pytest.raises(error):

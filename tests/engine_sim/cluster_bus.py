@@ -75,7 +75,7 @@ class ClusterBus:
     async def connect(self, engine: ReducerPatternEngine, host: Host) -> BusIntake:
         service = EventBusService(Connection(self, host), host.clock, engine.service.events)
         intake = BusIntake(
-            engine.service, engine.intake, service, GROUP, TopicRoutes([TOPIC]), others=engine.relay.others
+            engine.service, engine.wire, service, GROUP, TopicRoutes([TOPIC]), others=engine.relay.others
         )
         await intake.start()
         return intake

@@ -29,6 +29,7 @@ from pydantic_core import to_json
 from ..authoring.contract_text import contract_text
 from ..contracts.compile import CompiledReducer, LocatedContract, compile_reducer
 from ..contracts.model.contract import ModelContractWorkflow
+from ..contracts.orchestration.expansion import CANCEL
 from ..engine.bus.topics import ConsumedTopic
 from ..engine.registry import Workflow
 from ..kernel.errors import AlgorithmNotFoundError, ContractError
@@ -102,6 +103,15 @@ class LoadedWorkflow:
         for target, function in self.effects.items():
             found[target] = joined(found.get(target, NO_POLICY), policy_of(function))
         return {target: policy for target, policy in found.items() if policy != NO_POLICY}
+
+    @property
+    def ends(self) -> frozenset[str]:
+        """Triggers that end it wherever they are accepted. That of an orchestration undoes what was done, and ends its children."""
+        if self.contract.tasks:
+            return frozenset({CANCEL})
+        lines = self.contract.state_machine.transitions
+        goes_on = {line.trigger for line in lines if line.to_state not in self.contract.state_machine.terminal_states}
+        return frozenset(line.trigger for line in lines) - goes_on
 
     @property
     def consumed(self) -> tuple[ConsumedTopic, ...]:

@@ -10,7 +10,7 @@ import orjson
 import typer
 from pydantic import JsonValue
 
-from ..kernel.action import WorkflowKey
+from ..kernel.action import ID_BYTES, WorkflowKey
 from ..kernel.errors import UnknownWorkflow
 from ..ports import EnumOutboxState, OutboxRow, Reader, Stored
 from ..views.plan_rows import plan_rows
@@ -115,6 +115,7 @@ async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | Non
     page.terminal = stored.terminal
     codes = await reader.codes()
     page.code = codes.get(stored.code_id)
+    page.last = next(iter(await reader.history(key, stored.version - 1, 1)), None)
     rows = await reader.outbox(OPEN, key, None, ROWS)
     page.open_intents = [row for row in rows if not row.timer or row.state != "waiting" or row.error]
     if history:
@@ -161,6 +162,12 @@ def _show(page: InstancePage, stored: Stored, app: Path | None) -> None:
     pairs += [("changed", f"{when(changed, now)}, {iso(changed)}")]
     if page.code is not None and page.at is None:
         pairs.append(("code", f"{page.code.contract_version}, {page.code.digest.hex()[:12]}"))
+    last = page.last.row if page.at is None and page.last is not None else None
+    if (
+        last is not None and last.cause is not None and len(last.cause) == ID_BYTES
+    ):  # no intent of its own between the two
+        by = harmless(last.issuer or "a client")
+        pairs.append(("caused by", f"an action that {by} names: onex log {page.key} --causes {stored.version}"))
     if stored.cut:
         pairs.append(("history", f"behind version {stored.cut}; up to it, it is in an archive of onex gc"))
     if stored.held:

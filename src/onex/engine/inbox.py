@@ -24,7 +24,7 @@ import asyncio
 from collections.abc import Mapping, Set
 from dataclasses import replace
 
-from ..kernel.action import ModelAction, WorkflowKey, micros
+from ..kernel.action import EnumActionType, ModelAction, WorkflowKey, micros
 from ..kernel.errors import (
     ActionExpiredError,
     OnexError,
@@ -35,18 +35,21 @@ from ..kernel.errors import (
 )
 from ..kernel.lease import LEASE_KINDS
 from ..kernel.route import shard_of
+from ..kernel.step import Rollback
 from ..kernel.user_code import caught
 from ..ports import InboxAnswer, InboxRow, Rejection
 from ..records import REJECTED_BODY_BYTES
 from .batch import answer_json
 from .crash_counts import reading_name
 from .dispatch import ReducerService
-from .intake import MESSAGE, Intake, read_wire, unsupported
+from .intake import read_wire
 from .lease_requests import lease_from_wire
 from .mailbox import Pending
 from .messenger import read_message
 from .operator_requests import SUBMIT, RequestHandler
 from .task_supervisor import TaskSupervisor
+from .wire_actions import WireActions
+from .wire_support import MESSAGE, unsupported
 
 PAGE = 200
 DONE = b'{"done":true}'
@@ -55,8 +58,8 @@ DONE = b'{"done":true}'
 class Inbox:
     """The reader of one store's inbox. A row whose kind is in ``handlers`` is a request; any other is an action."""
 
-    def __init__(self, service: ReducerService, intake: Intake, handlers: Mapping[str, RequestHandler]) -> None:
-        self.service, self.intake, self.handlers = service, intake, handlers
+    def __init__(self, service: ReducerService, wire: WireActions, handlers: Mapping[str, RequestHandler]) -> None:
+        self.service, self.wire, self.intake, self.handlers = service, wire, wire.intake, handlers
         self._taken = 0
         self._known, self._current, self._gained = 0, 0, set[int]()
         self._gain, self._read_gained = asyncio.Event(), asyncio.Event()
@@ -144,8 +147,11 @@ class Inbox:
                 return
             self._check_shard(wire, row)
             if handler is None:
+                back = await self._asked_back(wire)
                 with self.service.crash_counts.running([name]):  # reading a payload runs its validators
-                    pending = self._read(wire, row)
+                    pending = self._read(wire, row, back)
+        except TemporaryDatabaseError:
+            raise
         except OnexError as error:
             pending, handler = self._unreadable(row, error), None
         except (
@@ -157,15 +163,23 @@ class Inbox:
         else:
             await self._carry_out(handler, wire, row)
 
-    def _read(self, wire: ModelAction, row: InboxRow) -> Pending:
+    async def _asked_back(self, wire: ModelAction) -> Rollback | OnexError | None:
+        """What a rollback carries, with the versions in it that come of earlier rows. Raises as ``WireActions.asked_back``."""
+        before = self._last.get(WorkflowKey(*wire.workflow_key))
+        if before is not None and wire.action_type is EnumActionType.ROLLBACK_STATE:
+            await before.answered()
+        return await self.wire.asked_back(wire)
+
+    def _read(self, wire: ModelAction, row: InboxRow, back: Rollback | OnexError | None) -> Pending:
         """Raises InvalidPayload, ValidationError for a request for a lease that is none."""
         supported = unsupported(wire) is None
         if wire.kind == MESSAGE and supported:
             return read_message(self.intake, wire, row)
         if wire.kind in LEASE_KINDS and supported:
             return lease_from_wire(self.intake, wire, row)
-        read = self.intake.from_operator if wire.kind == SUBMIT and supported else self.intake.from_wire
-        return read(wire, ticket=row.ticket, shard=row.shard, source="inbox")
+        if wire.kind == SUBMIT and supported:
+            return self.intake.from_operator(wire, ticket=row.ticket, shard=row.shard, source="inbox")
+        return self.wire.pending(wire, back, ticket=row.ticket, shard=row.shard, source="inbox")
 
     def _check_shard(self, wire: ModelAction, row: InboxRow) -> None:
         shards = self.service.store.shards

@@ -22,7 +22,6 @@ from ..kernel.errors import (
     InvalidPayload,
     OnexError,
     ReservedKind,
-    UnsupportedAction,
     ValidationError,
 )
 from ..kernel.size_limits import WIRE_BYTES, WIRE_DEPTH, check_body
@@ -47,21 +46,12 @@ from .mailbox import Pending
 from .operator_requests import OperatorSubmit
 from .registry import ReducerRegistry, Workflow
 from .schema_upgrade import upgrade_sent
+from .wire_support import not_an_end, unsupported
 
 ACTION_DEDUP_TTL_HOURS = 168
 _API = UUID("6f1d1b5e-4f0a-5c8e-9a54-0e0e5b0c7a01")
 NO_KEY = WorkflowKey("", "")
-REDUCER = "reducer"
-MESSAGE = "@message"  # that of one instance to another, through the inbox: ``messenger``
-
 PayloadInput = BaseModel | bytes | Mapping[str, JsonValue] | None
-
-_INSTEAD = {
-    EnumActionType.DELEGATE_TASK: "let a reducer emit an intent for the node that is to do it",
-    EnumActionType.ABORT_WORKFLOW: "submit the trigger by which its contract cancels",
-    EnumActionType.CHECKPOINT_STATE: "leave it to the engine, which keeps a snapshot every 1,000 versions",
-    EnumActionType.ROLLBACK_STATE: "call engine.rollback(key, version) in the process that runs it",
-}
 
 
 def id_of_idempotency_key(key: str) -> UUID:
@@ -94,24 +84,6 @@ def write_wire(action: ModelAction) -> bytes:
     except Exception as error:  # text that is no Unicode: pydantic_core and the codec raise classes of their own
         raise InvalidPayload(f"action cannot be written as JSON: {caught(error)}") from error
     return check_body(body)
-
-
-def unsupported(wire: ModelAction) -> UnsupportedAction | None:
-    """What it asks for that is not done here: a type, a target, a field. Ignored, it would look granted (decision 14)."""
-    if wire.action_type in _INSTEAD:
-        return UnsupportedAction(f"action type {wire.action_type.value!r} is not served; {_INSTEAD[wire.action_type]}")
-    if wire.target_node != REDUCER:
-        return UnsupportedAction(
-            f"target node {wire.target_node[:80]!a} takes no actions: they go to {REDUCER!r}, and what an effect or a "
-            "compute function is to do is an intent of a reducer"
-        )
-    if wire.issued_at is not None:
-        return UnsupportedAction("issued_at is stamped by the engine; a sender's own time is a field of the payload")
-    if wire.action_type is EnumActionType.START_WORKFLOW and wire.expected_version:
-        return UnsupportedAction("start_workflow begins an instance, so the version it expects is 0")
-    if wire.metadata and wire.kind != MESSAGE:
-        return UnsupportedAction("metadata is kept nowhere; send it as a field of the payload")
-    return None
 
 
 class Intake:
@@ -266,7 +238,7 @@ class Intake:
             shard=shard,
             source=source,
             comes_again=comes_again,
-            refusal=unsupported(wire) or refusal,
+            refusal=unsupported(wire) or not_an_end(wire, self.registry) or refusal,
         )
 
     def from_operator(self, wire: ModelAction, *, ticket: int, shard: int = 0, source: str) -> Pending:

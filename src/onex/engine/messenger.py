@@ -24,9 +24,10 @@ from ..kernel.action import ModelAction, Payload
 from ..kernel.errors import OnexError
 from ..ports import Clock, InboxRow, Sender
 from .encode import json_bytes, read_payload
-from .intake import MESSAGE, Intake, PayloadInput, write_wire
+from .intake import Intake, PayloadInput, write_wire
 from .mailbox import Pending
 from .task_supervisor import TaskSupervisor
+from .wire_support import MESSAGE
 
 
 class Message(Payload):

@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import Self, cast
 from uuid import UUID
 
-from ..kernel.action import WorkflowKey
+from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import EngineClosed, OnexError, ValidationError
 from ..kernel.membership import Worker
-from ..kernel.step import ROLLBACK, Rollback, State
+from ..kernel.step import ROLLBACK, State
 from ..kernel.user_code import a_type
 from ..ports import (
     Applied,
@@ -50,11 +50,12 @@ from .messenger import AnswerSignal
 from .metrics import Counters
 from .operator_requests import request_handlers
 from .quotas import count_open
-from .refold import proven_state_at, state_at
+from .refold import state_at
 from .registry import ReducerRegistry
 from .relay import IntentRelay
 from .schema_upgrade import check_schemas, stored_state
 from .shard_keeper import ShardKeeper
+from .wire_actions import WireActions
 
 
 class ReducerPatternEngine(EngineLeases):
@@ -88,8 +89,9 @@ class ReducerPatternEngine(EngineLeases):
         )
         self.intake = Intake(registry, clock, ids, dedup_hours=self.service.limits.dedup_hours)
         self.relay = IntentRelay(self.service, clock, reader)
+        self.wire = WireActions(self.intake, reader)
         self.inbox = Inbox(
-            self.service, self.intake, request_handlers(self.release, self.relay.dead_letters.redrive, reader)
+            self.service, self.wire, request_handlers(self.release, self.relay.dead_letters.redrive, reader)
         )
         self.commit_signal, self.shard_signals, self._interpreter = ChangeSignal(), ShardSignals(), interpreter
         self.keeper: ShardKeeper | None = None
@@ -219,6 +221,11 @@ class ReducerPatternEngine(EngineLeases):
         )
         return await self.service.done(self.service.accept(pending))
 
+    async def perform(self, action: ModelAction) -> Committed:
+        """An action as it is on the wire, of any type that is served (``wire_support``). Raises as ``submit``."""
+        back = await self.wire.asked_back(action)
+        return await self.service.done(self.service.accept(self.wire.pending(action, back, source="caller")))
+
     async def submit_many(
         self, actions: Sequence[tuple[WorkflowKey | str, str, PayloadInput]]
     ) -> list[Committed | OnexError]:
@@ -304,17 +311,10 @@ class ReducerPatternEngine(EngineLeases):
     async def rollback(self, key: WorkflowKey | str, to_version: int) -> Committed:
         """The state of an earlier version as a new one; a finished instance stays finished.
 
-        Raises what ``submit`` raises, ValidationError for a version that the instance does not have, and
-        StateConsistencyError where today's code cannot tell what that state was.
+        Raises what ``submit`` raises, and what ``WireActions.earlier_state`` does.
         """
-        at = checked(workflow_key, "key", key)
-        version, workflow = checked(count, "to_version", to_version), self.registry[at.workflow_type]
-        stored = await self.stored(at)
-        last = stored.version if stored is not None else 0
-        if not 1 <= version <= last:
-            raise ValidationError(f"{at} has no version {version} to go back to; its last is {last}")
-        state = await proven_state_at(self.reader, workflow, at, version)
-        back = Rollback(to_version=version, state=state.model_dump(mode="json"))
+        at, version = checked(workflow_key, "key", key), checked(count, "to_version", to_version)
+        back = await self.wire.earlier_state(at, version)
         return await self.service.done(self.service.accept(self.intake.pending(at, ROLLBACK, back, ours=True)))
 
     # --- for operators -------------------------------------------------------------------------------------------------

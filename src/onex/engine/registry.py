@@ -34,6 +34,8 @@ class Workflow:
     """What one instance may take. Only an engine asks; who folds a history does not."""
     policies: Mapping[str, TargetPolicy] = field(default_factory=dict)
     """``policies[target]``, of the targets that have one."""
+    ends: frozenset[str] = frozenset()
+    """Triggers that end it, in whatever status they are accepted: what an abort may be sent by."""
     consumed: tuple[ConsumedTopic, ...] = ()
     """Topics whose messages become its actions."""
 

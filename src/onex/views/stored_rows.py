@@ -40,6 +40,8 @@ class InstancePage:
     state_at: bytes = b""
     terminal: bool = False
     other_code: bool = False
+    last: LogEntry | None = None
+    """The row of its last action, where the log still has it."""
 
     def shown(self, value: JsonValue) -> JsonValue:
         """``value`` without what is to be hidden."""

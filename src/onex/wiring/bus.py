@@ -92,7 +92,7 @@ def connected_bus(
     asked = [name.strip() for name in settings.topics.split(",") if name.strip()] or [topics.commands]
     group = settings.kafka_consumer_group
     routes = TopicRoutes(asked, [row for one in engine.registry.workflows for row in one.consumed], topics)
-    intake = BusIntake(engine.service, engine.intake, service, group, routes, others=engine.relay.others)
+    intake = BusIntake(engine.service, engine.wire, service, group, routes, others=engine.relay.others)
     publishers = [
         EventPublisher(
             service,

@@ -129,7 +129,14 @@ class EngineClient(LeaseGiver):
             parent_action_id=_uuid("cause", cause),
             issuer=checked(issuer_text, "issuer", issuer),
         )
-        return await self._committed(at, await self._answer(action, new_id, limit_s))
+        return await self.perform(action, limit_s)
+
+    async def perform(self, action: ModelAction, timeout_s: float = 30.0) -> Committed:
+        """An action as it is on the wire, of any type that is served (``engine.wire_support``). Raises as ``submit``."""
+        limit_s = checked(seconds, "timeout_s", timeout_s)
+        new_id = UUID(bytes=self._ids.new()) if action.action_id is None else action.action_id
+        named = action.model_copy(update={"action_id": new_id})
+        return await self._committed(action.workflow_key, await self._answer(named, new_id, limit_s))
 
     async def request(
         self,

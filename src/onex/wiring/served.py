@@ -139,5 +139,6 @@ class ServedApp(NamedTuple):
             one.public,
             one.limits,
             policies,
+            one.ends,
             one.consumed,
         )

@@ -35,11 +35,12 @@ from ...bus import BusError, EnumPublished, GroupMember, ReceivedMessage
 from ...kernel.errors import KilledItsProcess, OnexError, Refused, ValidationError
 from ..crash_counts import message_name
 from ..dispatch import ReducerService
-from ..intake import Intake, write_wire
+from ..intake import write_wire
 from ..log_tail import ChangeSignal
 from ..mailbox import Pending
 from ..messenger import Messenger
 from ..task_supervisor import TaskSupervisor
+from ..wire_actions import WireActions
 from .consumed_topics import TopicRoutes
 from .message import AskedAction, dead_letter, message_id
 from .open_messages import OpenMessages
@@ -58,7 +59,7 @@ class BusIntake:
     def __init__(
         self,
         service: ReducerService,
-        intake: Intake,
+        wire: WireActions,
         bus: EventBusService,
         group: str,
         routes: TopicRoutes,
@@ -67,7 +68,7 @@ class BusIntake:
         retry_s: float = RETRY_S,
         others: Messenger | None = None,
     ) -> None:
-        self.service, self.intake, self.bus = service, intake, bus
+        self.service, self.wire, self.intake, self.bus = service, wire, wire.intake, bus
         self.group, self.routes, self.window, self.retry_s = group, routes, window, retry_s
         self._others = others
         self._member: GroupMember | None = None
@@ -163,7 +164,7 @@ class BusIntake:
     async def _judge(self, ask: AskedAction) -> OnexError | None:
         """One try: None when it is applied, else the error it was refused with. Both are durable by then."""
         try:
-            pending = self._pending(ask)
+            pending = await self._pending(ask)
             shard = self.service.shard_of(pending)
             action = ask.action
             mine = self._others is None or pending.refusal is not None or self.service.not_here(shard) is None
@@ -176,7 +177,8 @@ class BusIntake:
             return error
         return None
 
-    def _pending(self, ask: AskedAction) -> Pending:
+    async def _pending(self, ask: AskedAction) -> Pending:
+        """Raises what the store raises."""
         message, action = ask.message, ask.action
         source, name = f"bus:{message.topic}", message_name(message_id(message).bytes)
         if isinstance(action, OnexError):
@@ -184,8 +186,9 @@ class BusIntake:
         refusal = self.service.crash_counts.refusal(name)
         if refusal is not None:
             return self.intake.unreadable(message.value, refusal, source=source, action_id=message_id(message))
+        back = await self.wire.asked_back(action)
         with self.service.crash_counts.running([name]):  # reading a payload runs its validators
-            return self.intake.from_wire(action, source=source, comes_again=True)
+            return self.wire.pending(action, back, source=source, comes_again=True)
 
     # --- what cannot be used --------------------------------------------------------------------------------------------
 
