@@ -37,6 +37,7 @@ def watched(
     *,
     timeout_s: float = 30.0,
     delivery: EnumDelivery = EnumDelivery.AT_LEAST_ONCE,
+    tries: int = 1,
 ) -> ReducerRegistry:
     """The job of ``jobs``, served by ``call``: one that gives no sign for ``heartbeat_s`` stalls."""
     (workflow,) = registry(one_store.worker).workflows
@@ -45,7 +46,7 @@ def watched(
         heartbeat_s=heartbeat_s,
         timeout_s=timeout_s,
         delivery=delivery,
-        retry=RetryPolicy(max_attempts=1),
+        retry=RetryPolicy(max_attempts=tries, initial_s=0.001, max_s=0.002),
     )
     made = MachineReducer("job", handlers, MACHINE, PAYLOADS, {**intents(), "do": mine})
     serves = given_executor(call, "worker", 10, NoBlobs(), asyncio.to_thread, lambda intent: Finished)  # type: ignore[arg-type]
@@ -93,18 +94,25 @@ def test_progress_is_told_by_the_engine_and_by_the_store_while_it_runs(
     asyncio.run(go())
 
 
-def test_the_last_progress_stands_in_the_row_when_the_engine_ends(one_store: OneStore) -> None:
+def test_the_last_progress_stands_in_the_row_when_the_engine_ends_and_the_next_try_is_given_it(one_store: OneStore) -> None:
     async def copies(intent: ModelIntent[BaseModel]) -> None:
         intent.heartbeat("40 of 100")
         await asyncio.Event().wait()
+
+    async def goes_on(intent: ModelIntent[BaseModel]) -> Finished:
+        came_to.append(intent.last_progress)
+        return Finished(text="all")
+
+    came_to: list[str] = []
 
     async def go() -> None:
         async with one_store.engine(reducers=watched(one_store, copies, 30.0)) as engine:
             await engine.submit(K, "start", Start(text="any"))
             while not (await row_of(engine)).error:
                 await asyncio.sleep(0)
-        async with one_store.engine() as engine:  # it runs under the next one, with the same key
+        async with one_store.engine(reducers=watched(one_store, goes_on, 30.0)) as engine:  # with the same key
             assert (await engine.wait(K)).status == "done"
+        assert came_to == ["40 of 100"]
 
     asyncio.run(go())
 
@@ -241,3 +249,23 @@ def test_a_call_that_is_cancelled_is_told_and_its_row_keeps_saying_so() -> None:
         assert run.engine.relay.running == ()
         assert run.run(run.engine.reader.outbox(tuple(EnumOutboxState), None, None, 9)) == []
         assert run.state("calls:a").model_dump()["refused"] == 1
+
+
+def test_a_try_that_failed_hands_its_progress_to_the_next_one(one_store: OneStore) -> None:
+    came_to: list[str] = []
+
+    def copies(intent: ModelIntent[BaseModel]) -> Finished:
+        came_to.append(intent.last_progress)
+        intent.heartbeat(f"{10 * intent.attempt} of 30")
+        if intent.attempt < 3:
+            raise EffectFailed("the disk is full", retryable=True)
+        return Finished(text="all")
+
+    async def go() -> None:
+        reducers = watched(one_store, copies, 30.0, tries=3)
+        async with one_store.engine(reducers=reducers) as engine:
+            await engine.submit(K, "start", Start(text="any"))
+            await engine.wait(K)
+
+    asyncio.run(go())
+    assert came_to == ["", "10 of 30", "20 of 30"]

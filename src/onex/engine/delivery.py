@@ -27,6 +27,8 @@ from .mailbox import Pending
 from .registry import ReducerRegistry
 from .schema_upgrade import logged_intent
 
+PROGRESS = "progress: "
+"""Stands before a progress in an outbox row, where else the reason of the last failure stands."""
 AHEAD_US = 86_400_000_000  # a clock that is set right moves by less; an hour of it is not worth two times in one row
 
 
@@ -43,7 +45,7 @@ class Delivery:
     otherwise by now; else ''. ``alone``: it is run while nothing else of this relay runs. ``ends``: it is not run any more,
     and this is the reason. ``began_us``: when the current try began. ``redriven``: it was dead, and an operator began it anew.
     ``taken``: somebody runs it or has run it, so it does not wait. ``told`` tells its effect when it is cancelled, and ``beat``
-    hears how far it is. ``turn`` and ``answered`` are for the gate of its target (``target_gate``).
+    hears how far it is; ``progress`` is what a try told last. ``turn`` and ``answered`` are for the gate of its target (``target_gate``).
     """
 
     pointer: Pointer
@@ -66,6 +68,7 @@ class Delivery:
     taken: bool = False
     told: CancelSignal | None = None
     beat: Beat | None = None
+    progress: str = ""
     turn: int = 0
     answered: bool | None = None
     _id: UUID | None = None
@@ -117,7 +120,7 @@ class Delivery:
             n=self.n,
             attempt=self.attempt,
             priority=EnumIntentPriority(emitted.priority),
-        ).told_by(self.told, self.beat)
+        ).told_by(self.told, self.beat, self.progress)
 
     def pending(
         self,
@@ -192,6 +195,7 @@ def stored_delivery(row: OutboxRow, registry: ReducerRegistry, now_us: int) -> D
         attempt=max(1, row.attempt),
         crashes=row.crashes,
         emitted_as=was if was != spec.name else "",
+        progress=row.error.removeprefix(PROGRESS) if row.error.startswith(PROGRESS) else "",
     )
 
 

@@ -17,7 +17,7 @@ from .attempt_recorder import AttemptRecorder
 from .delivery import Delivery
 from .delivery_queue import DeliveryQueue
 from .dispatch import ReducerService
-from .heartbeats import RunningTry, TryHeartbeats
+from .heartbeats import RunningTry, TryHeartbeats, progress_text
 
 
 class EffectRuns:
@@ -103,7 +103,8 @@ class EffectRuns:
         """An orderly end is no crash of the effect's: the next owner counts none. ``stays``: it began, and must not run twice."""
         if delivery.is_cancelled:
             return  # its row says so, and must go on saying so
-        attempt, crashes, why = delivery.attempt, delivery.crashes, CUT_OFF if stays else ""
+        attempt, crashes = delivery.attempt, delivery.crashes
+        why = CUT_OFF if stays else progress_text(delivery)
         self.service.note(Note(delivery.pointer, attempt=attempt, started=stays, crashes=crashes, error=why))
 
     def _note_progress(self, delivery: Delivery, progress: str, *, started: bool = False) -> None:

@@ -23,11 +23,14 @@ from ..kernel.action import WorkflowKey
 from ..kernel.secret import secret_texts
 from ..kernel.user_trace import without
 from ..ports import Clock
-from .delivery import Delivery
+from .delivery import PROGRESS, Delivery
 
 NOTED_S = 1.0
-PROGRESS = "progress: "
-"""Stands before a progress in an outbox row, where else the reason of the last failure stands."""
+
+
+def progress_text(delivery: Delivery) -> str:
+    """Its last progress as the row says it, without secrets; '' for none."""
+    return PROGRESS + without(secret_texts(delivery.emitted.payload), delivery.progress) if delivery.progress else ""
 
 
 class RunningTry(NamedTuple):
@@ -77,7 +80,8 @@ class TryHeartbeats:
         self._asked = False
         if self.over:
             return
-        self.beat_us, self.progress = self._clock.now_us(), self._said
+        self.beat_us = self._clock.now_us()
+        self._delivery.progress = self.progress = self._said
         limit = self._limit
         if limit is not None and self._heartbeat_s and not limit.expired():
             ends_s = self._loop.time() + self._heartbeat_s
@@ -87,5 +91,4 @@ class TryHeartbeats:
         if self.progress != self._noted and (not self._noted or now_s - self._noted_s >= NOTED_S):
             self._noted, self._noted_s = self.progress, now_s
             if not self._delivery.is_cancelled:
-                secrets = secret_texts(self._delivery.emitted.payload)
-                self._note(self._delivery, PROGRESS + without(secrets, self.progress))
+                self._note(self._delivery, progress_text(self._delivery))

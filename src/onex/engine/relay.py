@@ -45,11 +45,10 @@ from .attempt import GRACE_S
 from .attempt_recorder import AttemptRecorder
 from .cancel_doubts import CancelDoubts
 from .dead_letters import DeadLetters
-from .delivery import Delivery
+from .delivery import PROGRESS, Delivery
 from .delivery_queue import DeliveryQueue
 from .dispatch import ReducerService
 from .effect_runs import EffectRuns
-from .heartbeats import PROGRESS
 from .mailbox import Pending
 from .messenger import AnswerSignal, Messenger
 from .running_tries import RunningTries

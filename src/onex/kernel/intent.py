@@ -356,6 +356,7 @@ class ModelIntent(BaseModel, Generic[P]):
     metadata: Mapping[str, JsonValue] = Field(default_factory=dict)
     _cancelled: CancelSignal | None = PrivateAttr(default=None)
     _beat: Beat | None = PrivateAttr(default=None)
+    _progress: str = PrivateAttr(default="")
 
     @property
     def cancelled(self) -> CancelSignal:
@@ -376,9 +377,17 @@ class ModelIntent(BaseModel, Generic[P]):
         if self._beat is not None:
             self._beat(said_text(progress, PROGRESS_CHARACTERS))
 
-    def told_by(self, signal: CancelSignal, beat: Beat | None = None) -> Self:
+    @property
+    def last_progress(self) -> str:
+        """What an earlier try told last by ``heartbeat``, also where a crash ended it: from there this one may go on.
+
+        '' for the first try, and where nothing is known: a text told in the last second before a crash may be missing.
+        """
+        return self._progress
+
+    def told_by(self, signal: CancelSignal, beat: Beat | None = None, last_progress: str = "") -> Self:
         """The same intent, told by ``signal`` when it is cancelled, and telling ``beat`` how far it is. For whoever runs it."""
-        self._cancelled, self._beat = signal, beat
+        self._cancelled, self._beat, self._progress = signal, beat, last_progress
         return self
 
     def serialize_payload(self) -> dict[str, JsonValue]:
