@@ -173,6 +173,7 @@ PAGES: Sequence[ApiPage] = (
                     Entry("wiring.compute_workers.compute_workers"),
                     Entry("nodes.compute.AlgorithmRegistry", ("get_algorithm",)),
                     Entry("nodes.compute_node.NodeCompute", ("execute_compute",)),
+                    Entry("nodes.compute_node.ModelAlgorithmConfig"),
                     Entry("nodes.compute_node.ModelComputeInput"),
                     Entry("nodes.compute_node.ModelComputeOutput", constructed=False),
                     Entry("kernel.action.Blob"),
@@ -277,8 +278,20 @@ PAGES: Sequence[ApiPage] = (
                     Entry("nodes.reducer_pattern.NodeReducerPatternEngine"),
                     Entry("nodes.services.ProtocolReducerPatternEngine", constructed=False),
                     Entry("wiring.integration_bridge.IntegrationBridge"),
+                    Entry("nodes.reducer.NodeReducer"),
                     Entry("nodes.reducer.ModelReducerInput"),
                     Entry("nodes.reducer.ModelReducerOutput", constructed=False),
+                ),
+            ),
+            Section(
+                "Effects as a node, and a pipeline of nodes",
+                NODE,
+                (
+                    Entry("nodes.node_effect.ResourceManagedEffectService"),
+                    Entry("nodes.node_effect.ModelEffectInput"),
+                    Entry("nodes.node_effect.ModelEffectOutput", constructed=False),
+                    Entry("nodes.error_handling.standard_error_handling"),
+                    Entry("nodes.error_handling.PipelineErrorContext"),
                 ),
             ),
             Section(

@@ -94,7 +94,9 @@ def test_progress_is_told_by_the_engine_and_by_the_store_while_it_runs(
     asyncio.run(go())
 
 
-def test_the_last_progress_stands_in_the_row_when_the_engine_ends_and_the_next_try_is_given_it(one_store: OneStore) -> None:
+def test_the_last_progress_stands_in_the_row_when_the_engine_ends_and_the_next_try_is_given_it(
+    one_store: OneStore,
+) -> None:
     async def copies(intent: ModelIntent[BaseModel]) -> None:
         intent.heartbeat("40 of 100")
         await asyncio.Event().wait()

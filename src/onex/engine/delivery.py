@@ -45,7 +45,8 @@ class Delivery:
     otherwise by now; else ''. ``alone``: it is run while nothing else of this relay runs. ``ends``: it is not run any more,
     and this is the reason. ``began_us``: when the current try began. ``redriven``: it was dead, and an operator began it anew.
     ``taken``: somebody runs it or has run it, so it does not wait. ``told`` tells its effect when it is cancelled, and ``beat``
-    hears how far it is; ``progress`` is what a try told last. ``turn`` and ``answered`` are for the gate of its target (``target_gate``).
+    hears how far it is; ``progress`` is what a try told last. ``turn`` and ``answered`` are for the gate of its target
+    (``target_gate``).
     """
 
     pointer: Pointer

@@ -71,6 +71,7 @@ class PipelineErrorContext:
         self.failed_nodes: list[str] = []
 
     def add_error(self, error: OnexError, node_type: str) -> None:
+        """The node of this type failed, after those that were added before."""
         self.error_chain.append(error)
         self.failed_nodes.append(node_type)
 
