@@ -30,7 +30,8 @@ class InvalidSetting(ValidationError):
 class Settings:
     """``ONEX_STORE``, ``ONEX_WORKERS`` (processes for compute; None: one per CPU), ``ONEX_DEBUG`` (with an error, its traceback).
 
-    ``ONEX_REGISTRY``: the store of ``onex:registration``, in which ``onex run`` and ``onex worker`` register; not set: none.
+    ``ONEX_REGISTRY``: the store of ``onex:registration``, or the bus it reads, by which ``onex run`` and ``onex worker`` register;
+    not set: none.
     ``ONEX_NODE_ID``: the name under which they do; not set: one made of app, host and process.
     ``ONEX_LISTEN``: where ``onex run`` and ``onex worker`` answer probes and Prometheus, as ``HOST:PORT``; not set: nowhere.
     ``ONEX_TRACES``: the share of workflows, from 0 to 1, whose traces ``onex run`` and ``onex worker`` send; default 0.

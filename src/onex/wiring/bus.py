@@ -16,9 +16,10 @@ from ..engine.bus.intake import BusIntake
 from ..engine.bus.publisher import EventPublisher
 from ..engine.bus.service import EventBusService
 from ..engine.bus.topics import BusTopics
+from ..engine.metrics import Events
 from ..engine.pattern_engine import ReducerPatternEngine
 from ..kernel.message_signature import SharedKeys
-from ..ports import Projections
+from ..ports import Clock, Projections
 from ..settings import Settings
 
 MEMORY = "memory:"
@@ -81,14 +82,19 @@ class ConnectedBus:
                 await self.service.close()
 
 
+def bus_service(settings: Settings, bus: EventBus, clock: Clock, events: Events, topics: BusTopics) -> EventBusService:
+    """With the keys of the settings. Raises ValidationError for keys that cannot be."""
+    keys = SharedKeys.of(settings.bus_key, settings.bus_key_old) if settings.bus_key else None
+    return EventBusService(bus, clock, events, topics, keys)
+
+
 def connected_bus(
     engine: ReducerPatternEngine, tables: Projections, settings: Settings, bus: EventBus | str
 ) -> ConnectedBus:
     """Raises BusRefused, ValidationError for settings that cannot be."""
     topics = BusTopics.of(settings.topic_scheme)
-    keys = SharedKeys.of(settings.bus_key, settings.bus_key_old) if settings.bus_key else None
     its = open_bus(bus, settings) if isinstance(bus, str) else bus
-    service = EventBusService(its, engine.clock, engine.service.events, topics, keys)
+    service = bus_service(settings, its, engine.clock, engine.service.events, topics)
     asked = [name.strip() for name in settings.topics.split(",") if name.strip()] or [topics.commands]
     group = settings.kafka_consumer_group
     routes = TopicRoutes(asked, [row for one in engine.registry.workflows for row in one.consumed], topics)

@@ -18,8 +18,8 @@ _TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,244}")  # 249, less the suffix of 
 
 
 class EnumBusEvent(StrEnum):
-    """The thirteen events of the bus. The engine publishes those of a workflow and ``state_committed``; the others belong to
-    rooms that are not built yet, and have their names here."""
+    """The thirteen events of the bus. The engine publishes those of a workflow and ``state_committed``, nodes and their registry
+    those of nodes. Those of aggregations belong to a room that is not built yet, and have their names here."""
 
     WORKFLOW_STARTED = "workflow_started"
     WORKFLOW_STEP_COMPLETED = "workflow_step_completed"

@@ -45,13 +45,21 @@ class Deregister(Payload):
     reason: str = "asked for"
 
 
+class IntrospectionRequest(Payload):
+    """Who are you? Asked of one node, or of all (``node_id`` ''). The answer is an Introspection of the same correlation."""
+
+    node_id: str = ""
+    asked_at: AwareDatetime | None = None
+
+
 class Registration(State):
     """``node``: as the newest event told it. ``newer``: an event that came while calls run; it is taken up after them.
 
     ``places[place]`` is held, refused or in doubt: a call without an answer may have been done. ``open[place]``: the intent that
     is under way. For the machine, ``waiting`` counts calls under way, ``held`` places that have it, and ``left`` those that
-    have it or may have it. ``heard_at``: its last event or
-    heartbeat that was taken. ``leaving``: it is being taken out; ``gave_up``: because a place refused it in every round.
+    have it or may have it. ``heard_at``: its last event or heartbeat that was taken; ``beat_at``: the node's own time in the
+    last heartbeat that came by a topic. ``leaving``: it is being taken out; ``gave_up``: because a place refused it in every
+    round.
     """
 
     status: Literal["unseen", "registering", "complete", "partial", "failed", "deregistering", "deregistered"] = (
@@ -70,6 +78,7 @@ class Registration(State):
     asked_to_leave: bool = False
     reason: str = ""
     heard_at: AwareDatetime | None = None
+    beat_at: AwareDatetime | None = None
 
 
 # --- by the names of the ONEX design papers ----------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from .payloads import (
     Deregister,
     Heartbeat,
     Introspection,
+    IntrospectionRequest,
     NodeRecord,
     Place,
     Registration,
@@ -90,6 +91,23 @@ def again(now: Registration, action: Action[Nothing]) -> Step[Registration]:
 @registrations.on("heartbeat")
 def heartbeat(now: Registration, action: Action[Heartbeat]) -> Step[Registration]:
     return Step(now) if now.node is None else Step(now.evolve(heard_at=action.issued_at), _alive(now.node, action))
+
+
+@registrations.on("beat")
+def beat(now: Registration, action: Action[Heartbeat]) -> Step[Registration]:
+    """A heartbeat from a topic. One that comes late changes nothing. A node that is not known here is asked who it is."""
+    told = action.payload.timestamp
+    if now.node is None or now.status in ("unseen", "deregistering", "deregistered"):
+        return Step(now) if now.beat_at is not None and told <= now.beat_at else _ask(now.evolve(beat_at=told), action)
+    if told <= (now.beat_at or now.node.timestamp):
+        return Step(now)
+    return Step(now.evolve(heard_at=action.issued_at, beat_at=told), _alive(now.node, action))
+
+
+@registrations.on("ask")
+def ask(now: Registration, action: Action[Nothing]) -> Step[Registration]:
+    """The node is asked who it is. Its answer is an event like any other."""
+    return _ask(now, action)
 
 
 @registrations.on("liveness")
@@ -172,6 +190,11 @@ def _leave(now: Registration, reason: str, action: AnyAction) -> Step[Registrati
         return Step(going.evolve(leaving=False), cancel("again"), cancel("liveness"))
     called = _remove(going, action)
     return Step(called.state, *called.intents, cancel("again"), cancel("liveness"))
+
+
+def _ask(now: Registration, action: AnyAction) -> Step[Registration]:
+    request = IntrospectionRequest(node_id=action.key.instance_id, asked_at=action.issued_at)
+    return Step(now, intent("registry_request_introspection", request))
 
 
 def _next_round(now: Registration, action: AnyAction) -> IntentDraft:
