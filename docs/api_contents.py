@@ -36,6 +36,7 @@ class ApiPage(NamedTuple):
     sections: Sequence[Section]
 
 
+LEASES = ("lease", "take_lease", "renew_lease", "release_lease")
 ALONE = ("",)
 """Of a class no members: they are those of a port, which is described there."""
 
@@ -219,7 +220,7 @@ PAGES: Sequence[ApiPage] = (
                     Entry("wiring.client.connect"),
                     Entry(
                         "wiring.client.EngineClient",
-                        ("submit", "wait", "state", "stored", "lease", "take_lease", "renew_lease", "release_lease", "close"),
+                        ("submit", "wait", "state", "stored", "history", *LEASES, "close"),
                         constructed=False,
                     ),
                     Entry("wiring.store_access.open_reader"),

@@ -61,6 +61,7 @@ class Settings:
     ``ONEX_BUS_KEY``: a secret of at least 16 bytes that signs messages, and without which none is taken; not set: none is signed.
     ``ONEX_BUS_KEY_OLD``: another one that is accepted, while keys are changed.
     ``ONEX_TOKENS``: a file with the tokens that ``onex serve`` takes, a line for each as ``onex token`` prints it; not set: none.
+    ``ONEX_TOKEN``: the token that ``onex.connect("http://...")`` sends; not set: none.
     ``ONEX_EVENT_LOGS``: 1: each published event has a row in the projection ``event_logs``.
     """
 
@@ -98,6 +99,7 @@ class Settings:
     listen: str = ""
     traces: float = 0.0
     tokens: str = ""
+    token: str = ""
 
     @property
     def bus_url(self) -> str:
@@ -150,6 +152,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         listen=environ.get("ONEX_LISTEN", "").strip(),
         traces=_share(environ, "ONEX_TRACES"),
         tokens=environ.get("ONEX_TOKENS", "").strip(),
+        token=environ.get("ONEX_TOKEN", "").strip(),
     )
     first_ms, longest_ms = settings.reducer_initial_backoff_ms, settings.reducer_max_backoff_ms
     if first_ms > longest_ms:

@@ -28,6 +28,7 @@ NAMES = [
     "latency",
     "memory",
     "orchestrate",
+    "page",
     "replay",
     "route",
     "simulate",

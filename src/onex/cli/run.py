@@ -15,12 +15,13 @@ import typer
 from ..kernel.errors import OnexError
 from ..repository.contract_files import CONTRACT, folders_below
 from ..settings import read_settings
-from ..wiring import open_reader, shown_url
+from ..wiring import StoreUrl, open_reader, shown_url
 from ..wiring.engine import WiredEngine, open
 from ..wiring.self_registration import node_of, registered
 from .console import counted, note, say, say_json
 from .exit_codes import Misused, exit_code
 from .health import Health, with_health
+from .page_beside import page_beside
 from .run_log import LogForm, LogLevel, run_telemetry
 from .shutdown import RunEnding, Shutdown, exit_code_of
 from .status_line import StatusLine, View, stopped_intents
@@ -28,6 +29,7 @@ from .store_options import AppPath, Json, ListenAt, Store, url_of
 
 REDRAW_S = 0.5
 STRANDED_SHOWN = 10
+PAGE_LISTEN = "127.0.0.1:8642"
 
 Remark = Callable[[str], None]
 
@@ -61,6 +63,10 @@ def run(
     projection: Projection = False,
     bus: BusUrl = None,
     listen: ListenAt = None,
+    page: Annotated[bool, typer.Option("--page", help="Serve the page and the API beside it: onex serve.")] = False,
+    page_listen: Annotated[
+        str, typer.Option("--page-listen", metavar="HOST:PORT", help="Where. Port 0 is any free one.")
+    ] = PAGE_LISTEN,
     verbose: Verbose = False,
     quiet: Quiet = False,
     log: Log = LogForm.TEXT,
@@ -85,16 +91,20 @@ def run(
       onex run shop -v
       onex run shop --log json 2> shop.log
       onex run shop --listen 127.0.0.1:8080
+      onex run shop --page
     """
     level = level_of(verbose=verbose, quiet=quiet)
     shutdown, url = Shutdown(), url_of(store)
+    if page and StoreUrl.parse(url).kind == "memory":
+        raise Misused("--page serves a store that another process can read; a memory: store has none")
+    serve_at = page_listen if page else ""
     with run_telemetry(log, level) as telemetry:
         ending = shutdown.run(
             with_health(listen, url, lambda seen: run_engine(
                 lambda: seen.opened(open(
                     url, str(app), workers=workers, telemetry=telemetry, bus=bus, ends_process=True
                 )), str(app), url, shutdown, seen, until_idle=until_idle, projection=projection,
-                talks=log is LogForm.TEXT and not quiet, as_json=as_json,
+                page=serve_at, talks=log is LogForm.TEXT and not quiet, as_json=as_json,
             ))
         )  # fmt: skip
     if code := exit_code_of(ending):
@@ -110,9 +120,10 @@ def level_of(*, verbose: bool, quiet: bool) -> LogLevel:
 
 async def run_engine(
     open_it: Callable[[], Coroutine[None, None, WiredEngine]], app: str, url: str, shutdown: Shutdown, health: Health, *,
-    until_idle: bool, projection: bool, talks: bool, as_json: bool,
+    until_idle: bool, projection: bool, talks: bool, as_json: bool, page: str = "",
 ) -> RunEnding:  # fmt: skip
-    """Open an engine and let it run until it is to end. ``talks``: a person reads stderr."""
+    """Open an engine and let it run until it is to end. ``talks``: a person reads stderr; ``page``: where the page
+    is served, '' for nowhere."""
     say_it: Remark = note if talks else _nothing
     begun = time.monotonic()
     ended: asyncio.Future[RunEnding] = asyncio.get_running_loop().create_future()
@@ -146,7 +157,8 @@ async def run_engine(
         if until_idle:
             tasks.append(asyncio.create_task(_until_idle(engine, view, ended)))
         try:
-            async with _registered(engine, Path(app), health.where, say_it):
+            beside = page_beside(url, app, page, health.where, say_it) if page else nullcontext()
+            async with _registered(engine, Path(app), health.where, say_it), beside:
                 ending = await ended
             if ending in (RunEnding.INTERRUPTED, RunEnding.TERMINATED) and engine.relay.busy:
                 say_it("cancelling effects that still run; Ctrl-C again ends at once")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +47,9 @@ def serve(
     ] = "",
     certificate: Annotated[str, typer.Option("--tls-cert", metavar="FILE", help="A certificate, for HTTPS.")] = "",
     key: Annotated[str, typer.Option("--tls-key", metavar="FILE", help="Its private key.")] = "",
+    with_stdin: Annotated[
+        bool, typer.Option("--with-stdin", help="Stop when standard input ends: for who starts it as a child.")
+    ] = False,
     log: Annotated[LogForm, typer.Option("--log", help="How the audit log on stderr is written.")] = LogForm.TEXT,
     store: Store = None,
     as_json: Json = False,
@@ -81,9 +86,11 @@ def serve(
     at = ServiceAddress(host, port, tuple(host_name or ()), certificate, key)
 
     def begun(running: RunningService) -> None:
+        if with_stdin:
+            threading.Thread(target=lambda: (sys.stdin.buffer.read(), running.end()), daemon=True).start()
         if as_json:
             say_json({"address": running.address, "store": shown_url(url)})
-        if log is LogForm.TEXT:
+        elif log is LogForm.TEXT:
             note(f"{shown_url(url)} on {running.address} ; Ctrl-C stops")
 
     known = Tokens() if file is None else Tokens.read(file)

@@ -236,7 +236,7 @@ class Moments:
             if segment is None:
                 segment = MomentSegment(self._refold(key), base, self._codes)
             if segment.last < version:
-                await self._fold(segment, base.version + SEGMENT, went)
+                await self._fold(segment, min(version, base.version + SEGMENT), went)
             if segment.last >= version:
                 break
             if (end := segment.end) is None or end.version <= base.version:
@@ -255,7 +255,7 @@ class Moments:
         return segment
 
     async def _fold(self, segment: MomentSegment, least: int, went: Went) -> None:
-        """Up to ``least`` and to the end of its batch, as far as the log goes."""
+        """Up to ``least``, to the end of a slice, and to the end of the batch there, as far as the log goes."""
         key = segment.base.key
         while segment.last < least or segment.settled != segment.last:
             rows = await self._reader.history(key, segment.last, SLICE)
@@ -266,9 +266,10 @@ class Moments:
                     f"the history of {key} begins behind version {rows[0].version - 1} here: an archive has what is before"
                 )
             await self._know(rows)
+            only_to_settle = segment.last >= least
             for entry in rows:
                 segment.take(entry)
-                if segment.last >= least and segment.settled == segment.last:
+                if only_to_settle and segment.settled == segment.last:
                     break
             went(len(rows))
             await asyncio.sleep(0)

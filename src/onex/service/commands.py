@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from ..contracts.orchestration.expansion import CANCEL
 from ..engine.intake import id_of_idempotency_key
@@ -60,6 +60,9 @@ class SubmitBody(CommandBody):
     trigger: str = Field(min_length=1, max_length=TRIGGER)
     payload: dict[str, JsonValue] = Field(default_factory=dict)
     expected_version: int | None = Field(default=None, ge=0, le=2**53)
+    correlation_id: UUID | None = None
+    cause: UUID | None = Field(default=None, description="the action that this one follows from")
+    expires_at: AwareDatetime | None = Field(default=None, description="refused when it is applied later")
 
 
 class SignalBody(CommandBody):
@@ -102,6 +105,7 @@ class CommandAnswer(Answered):
     key: str
     version: int | None = None
     status: str | None = None
+    position: str | None = None
     duplicate: bool = False
     note: str = ""
 
@@ -124,10 +128,7 @@ async def submit(
     idempotency_key: IdempotencyKey = None, wait_s: WaitS = 10.0,
 ) -> CommandAnswer:  # fmt: skip
     """Send an action to an instance. The first one begins it."""
-    return await _submitted(
-        served, asking, response, "submit", body.key, body.trigger, body.payload, idempotency_key, wait_s,
-        body.expected_version,
-    )  # fmt: skip
+    return await _submitted(served, asking, response, "submit", body, idempotency_key, wait_s)
 
 
 @routes.post("/api/signal", responses=_ACCEPTED)
@@ -137,9 +138,8 @@ async def signal(
 ) -> CommandAnswer:  # fmt: skip
     """Send a message to an instance that has begun."""
     await served.stored(key_of(body.key))
-    return await _submitted(
-        served, asking, response, "signal", body.key, body.signal, body.payload, idempotency_key, wait_s, None
-    )
+    action = SubmitBody(key=body.key, trigger=body.signal, payload=body.payload)
+    return await _submitted(served, asking, response, "signal", action, idempotency_key, wait_s)
 
 
 @routes.post("/api/cancel", responses=_ACCEPTED)
@@ -149,7 +149,8 @@ async def cancel(
 ) -> CommandAnswer:  # fmt: skip
     """Cancel an instance."""
     await served.stored(key_of(body.key))
-    return await _submitted(served, asking, response, "cancel", body.key, CANCEL, {}, idempotency_key, wait_s, None)
+    action = SubmitBody(key=body.key, trigger=CANCEL)
+    return await _submitted(served, asking, response, "cancel", action, idempotency_key, wait_s)
 
 
 @routes.post("/api/approve", responses=_ACCEPTED)
@@ -161,9 +162,8 @@ async def approve(
     await served.stored(key_of(body.key))
     trigger = f"{body.task}.{'approve' if body.approved else 'reject'}"
     payload: dict[str, JsonValue] = {"by": asking.name, "note": body.note}
-    return await _submitted(
-        served, asking, response, "approve", body.key, trigger, payload, idempotency_key, wait_s, body.expected_version
-    )
+    action = SubmitBody(key=body.key, trigger=trigger, payload=payload, expected_version=body.expected_version)
+    return await _submitted(served, asking, response, "approve", action, idempotency_key, wait_s)
 
 
 @routes.post("/api/release", responses=_ACCEPTED)
@@ -237,22 +237,23 @@ def _action_id(idempotency_key: str | None) -> UUID:
 
 
 async def _submitted(
-    served: ServedStore, asking: Principal, response: Response, command: str, key_text: str, trigger: str,
-    payload: dict[str, JsonValue], idempotency_key: str | None, wait_s: float, expected_version: int | None,
+    served: ServedStore, asking: Principal, response: Response, command: str, body: SubmitBody,
+    idempotency_key: str | None, wait_s: float,
 ) -> CommandAnswer:  # fmt: skip
-    key, action_id = key_of(key_text), _action_id(idempotency_key)
+    key, action_id = key_of(body.key), _action_id(idempotency_key)
 
     async def send() -> CommandAnswer:
         done = await served.client.submit(
-            key, trigger, payload, action_id=action_id, issuer=f"api:{asking.name}", timeout_s=wait_s,
-            expected_version=expected_version,
+            key, body.trigger, body.payload, action_id=action_id, issuer=f"api:{asking.name}", timeout_s=wait_s,
+            expected_version=body.expected_version, correlation_id=body.correlation_id, cause=body.cause,
+            expires_at=body.expires_at,
         )  # fmt: skip
         return CommandAnswer(
             action_id=action_id, answered=True, key=str(key), version=done.version, status=done.status,
-            duplicate=done.duplicate,
+            position=position_text(done.position), duplicate=done.duplicate,
         )  # fmt: skip
 
-    return await _carried_out(served, asking, response, command, key, trigger, action_id, send)
+    return await _carried_out(served, asking, response, command, key, body.trigger, action_id, send)
 
 
 async def _requested(

@@ -17,6 +17,7 @@ from ..processes.moment_process import ExplainedMoment, TriedTransition
 from ..views.causes import causes_of
 from ..views.hidden import HiddenFields
 from ..views.intent_story import intent_stories, intent_story_json
+from ..views.plan_rows import plan_rows
 from ..views.stored_rows import open_intent_json, rejection_json
 from ..views.stored_value import is_running, iso, parse_json
 from ..whatif.value_diff import compare
@@ -42,6 +43,7 @@ from .instance_answers import (
     ProofAnswer,
     RejectionsAnswer,
     StretchAnswer,
+    TaskAnswer,
     TransitionAnswer,
     WaitAnswer,
     WaitingAnswer,
@@ -166,6 +168,8 @@ async def _told(
             one for one in workflow.accepts(entry.row.status) if one not in workflow.internal
         ],
         code=None if code is None else CodeAnswer(version=code.contract_version, digest=code.digest.hex()),
+        tasks=[TaskAnswer(**row._asdict()) for row in plan_rows(shown)] if state else [],
+        state_schema=stored.state_schema if code is None else code.state_schema,
         is_app_code=None if workflow is None or code is None else code.digest.hex() == workflow.code,
         waiting=waiting,
     )  # fmt: skip

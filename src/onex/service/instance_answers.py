@@ -31,6 +31,17 @@ class TransitionAnswer(Answered):
     failed: str
 
 
+class TaskAnswer(Answered):
+    """One task of an orchestration. ``items`` is how far a map is, in words; '' for any other task."""
+
+    task: str
+    state: str
+    began: str
+    ended: str
+    items: str
+    error: str
+
+
 class WaitingAnswer(Answered):
     """What an instance waits for. ``held``: why it takes no action until it is released; null when it is not held."""
 
@@ -68,6 +79,10 @@ class InstanceAnswer(Answered):
     public: list[str] = Field(description="those of them that a client may send")
     code: CodeAnswer | None
     is_app_code: bool | None = Field(description="whether the code of the app here made this version")
+    state_schema: int = Field(description="the schema of the state, as the app counts them")
+    tasks: list[TaskAnswer] = Field(
+        description="of an orchestration: how far each task is that has begun or was left out"
+    )
     waiting: WaitingAnswer | None = Field(description="what it waits for; only at its last version")
 
 

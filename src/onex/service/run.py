@@ -83,7 +83,8 @@ async def serve(
             ssl_certfile=at.certificate or None, ssl_keyfile=at.key or None, limit_concurrency=1000,
         )  # fmt: skip
         try:
-            await _Server(config, begun).serve()
+            with _listening(at) as listening:
+                await _Server(config, begun).serve([listening])
         finally:
             await close_api(api)
 
@@ -102,6 +103,17 @@ class _Server(uvicorn.Server):
 
     def _end(self) -> None:
         self.should_exit = True
+
+
+def _listening(at: ServiceAddress) -> socket.socket:
+    """Raises OSError with a sentence."""
+    family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
+    try:
+        return socket.create_server((at.host, at.port), family=family)
+    except OSError as error:
+        raise OSError(
+            f"--listen {at.host}:{at.port}: cannot listen there: {error.strerror or error}; choose another"
+        ) from error
 
 
 def _names(at: ServiceAddress) -> Iterable[str]:

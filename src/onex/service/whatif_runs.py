@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import orjson
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -198,9 +198,16 @@ async def runs(board: Board) -> WhatIfRuns:
 
 
 @routes.get("/api/whatif/{number}")
-async def run(board: Board, asking: Asking, number: Number) -> WhatIfAnswer:
+async def run(
+    board: Board,
+    asking: Asking,
+    number: Number,
+    wait_s: Annotated[float, Query(ge=0, le=30, description="wait so long for its end")] = 0.0,
+) -> WhatIfAnswer:
     """How far a what-if is, and what came of it."""
-    answer = board.of(number).answer
+    one = board.of(number)
+    await asyncio.wait((one.task,), timeout=wait_s)
+    answer = one.answer
     return answer if asking.payloads else answer.model_copy(update={"instances": []})
 
 

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self, TypeVar
+from typing import Final, NamedTuple, Protocol, Self, TypeVar
 from uuid import UUID
 
 import orjson
@@ -53,7 +53,7 @@ from ..kernel.lease import RELEASE, LeaseRequest, WorkflowLease
 from ..kernel.route import shard_of
 from ..kernel.step import State
 from ..kernel.user_code import a_type
-from ..ports import Clock, Reader, Sender, Stored
+from ..ports import Clock, LogEntry, Reader, Sender, Stored
 from ..settings import read_settings
 from .store_access import StoreUrl, Watch, engine_runs, open_kept, owner_pid, shown_url
 
@@ -66,6 +66,19 @@ class WatchedStore(Reader, Sender, Protocol):
     """What a client needs of a store: to read, to send, and a sign that something was committed."""
 
     def watch(self) -> Watch: ...
+
+
+class HistoryEntry(NamedTuple):
+    """One applied action, as a client sees it. ``payload`` and ``intents`` are JSON."""
+
+    version: int
+    trigger: str
+    status: str
+    payload: JsonValue
+    intents: JsonValue
+    issued_at: datetime
+    action_id: UUID
+    issuer: str
 
 
 class EngineClient(LeaseGiver):
@@ -119,7 +132,7 @@ class EngineClient(LeaseGiver):
         action = ModelAction(
             workflow_key=at,
             kind=checked(trigger, "trigger", kind),
-            command_payload=_plain(payload),
+            command_payload=plain_payload(payload),
             action_id=new_id,
             correlation_id=_uuid("correlation_id", correlation_id),
             expires_at=expires_at,
@@ -224,6 +237,12 @@ class EngineClient(LeaseGiver):
             raise StateConsistencyError(f"the stored state of {stored.key} is no JSON object")
         return value
 
+    async def history(self, key: WorkflowKey | str, after: int = 0, limit: int = 1000) -> list[HistoryEntry]:
+        """Its applied actions behind version ``after``, in order, at most ``limit``. Empty where there are none."""
+        at = checked(workflow_key, "key", key)
+        rows = await self.store.history(at, checked(count, "after", after), checked(count, "limit", limit))
+        return [_history_entry(entry) for entry in rows]
+
     async def wait(self, key: WorkflowKey | str, until: str = TERMINAL, timeout_s: float = 30.0) -> Stored:
         """The row once its status is ``until``, or any terminal one. ``timeout_s`` may be ``math.inf``.
 
@@ -283,10 +302,22 @@ class EngineClient(LeaseGiver):
         )
 
 
+def _history_entry(entry: LogEntry) -> HistoryEntry:
+    row = entry.row
+    return HistoryEntry(
+        entry.version, row.kind, row.status, orjson.loads(row.payload) if row.payload else None,
+        orjson.loads(row.intents) if row.intents else [], EPOCH + timedelta(microseconds=row.issued_us),
+        UUID(bytes=row.action_id), row.issuer,
+    )  # fmt: skip
+
+
 async def connect(
-    store_url: str | None = None, app: App | Path | str | None = None, *, create: bool = True
+    store_url: str | None = None, app: App | Path | str | None = None, *, create: bool = True, token: str | None = None
 ) -> EngineClient:
     """A client of the engine that runs on the store, in whatever process.
+
+    ``http://HOST:PORT`` is a service (``onex serve``), perhaps on another machine; ``token`` is sent to it, by default that of
+    ONEX_TOKEN. It needs the extra ``http``.
 
     Where there is no store one is made, and actions wait in it for an engine. A misspelt URL makes one too:
     ``create=False`` raises DatabaseConnectionError instead.
@@ -297,13 +328,17 @@ async def connect(
     named = store_url or read_settings().store_url
     loaded = app if app is None or isinstance(app, App) else load_app(app)
     registry = None if loaded is None else ReducerRegistry(tuple(one.recorded for one in loaded.workflows.values()))
+    if named.startswith(("http://", "https://")):
+        from .http_client import HttpClient  # it needs an HTTP client, which only this needs
+
+        return await HttpClient.open(named, registry, read_settings().token if token is None else token)
     url = StoreUrl.parse(named)
     if create:
         url.make_folder()
     return EngineClient(await open_kept(url, create=create), named, registry)
 
 
-def _plain(payload: PayloadInput) -> dict[str, JsonValue]:
+def plain_payload(payload: PayloadInput) -> dict[str, JsonValue]:
     """Raises InvalidPayload, PayloadTooLarge."""
     if payload is None:
         return {}
