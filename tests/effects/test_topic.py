@@ -147,6 +147,7 @@ def test_what_cannot_be_a_message_is_surely_not_sent() -> None:
         for name, payload, code, again in (
             ("announce", News(text="x" * 300_000), "payload_too_large", False),
             ("by_nothing", News(text="a"), "no_message_key", False),
+            ("announce", News.model_construct(text=5), "invalid_payload", False),  # type: ignore[arg-type]  # the case
         ):
             with pytest.raises(EffectFailed) as raised:
                 await effect(within).execute(intent(name, payload))
@@ -172,6 +173,33 @@ def test_a_call_waits_until_the_engine_has_connected_and_an_engine_without_a_bus
         assert not calling.done()
         connect(within, MemoryBus(MemoryBroker()))
         assert isinstance(await calling, Where)
+
+    asyncio.run(body())
+
+
+def test_a_topic_without_a_name_is_that_of_the_event_by_the_scheme_of_the_engine() -> None:
+    async def body() -> None:
+        within = context()
+        target = ModelTopicTarget()
+        topics = TopicEffect(
+            "news", target, {"announce": ModelTopicCall(event_type="shop_news")}, lambda _: Where, within
+        )
+        connect(within, MemoryBus(MemoryBroker()))
+        sent = (await topics.execute(intent("announce", News(text="a")))).value
+        assert isinstance(sent, Where) and sent.topic == "dev.omninode_bridge.onex.evt.shop-news.v1"
+
+    asyncio.run(body())
+
+
+def test_where_no_bus_is_required_an_engine_without_one_starts_and_a_message_fails() -> None:
+    async def body() -> None:
+        within = context()
+        topics = TopicEffect("news", ModelTopicTarget(name=TOPIC, required=False), {}, lambda _: Where, within)
+        within.bus.check(has_bus=False)
+        with pytest.raises(EffectFailed) as raised:
+            await topics.execute(intent("announce", News(text="a")))
+        assert (raised.value.reason, raised.value.retry) == ("bus_refused", True)
+        assert "ONEX_BUS" in raised.value.message
 
     asyncio.run(body())
 

@@ -17,6 +17,19 @@ STEP = st.one_of(
 )
 
 
+def test_a_message_that_asks_several_things_is_finished_when_all_are_and_one_that_asks_none_at_once() -> None:
+    messages, (at, *_) = OpenMessages(), PARTITIONS
+    for offset, asks in enumerate((2, 0, 1)):
+        assert messages.take(ReceivedMessage(*at, offset, b"k", b""), asks)
+    first, _, last = (ReceivedMessage(*at, offset, b"k", b"") for offset in range(3))
+    messages.finish(last)
+    messages.finish(first)
+    assert (messages.positions(), len(messages)) == ({}, 1)
+    messages.finish(first)
+    messages.finish(first)  # once more than it asked
+    assert messages.positions() == {at: 3}
+
+
 @given(st.lists(STEP, max_size=60))
 def test_no_position_passes_a_message_that_is_not_finished(steps: list[tuple[str, TopicPartition, int]]) -> None:
     messages = OpenMessages()

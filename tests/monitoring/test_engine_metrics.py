@@ -160,6 +160,7 @@ def test_the_guide_lists_every_metric_with_its_labels_and_no_other() -> None:
             "event_bus_events_published_total": {"topic"},
             "onex_target_intents_waiting": {"target"},
             "event_bus_events_consumed_total": {"topic"},
+            "event_bus_events_passed_over_total": {"topic"},
         } == listed
         assert len(histograms) == 5
 

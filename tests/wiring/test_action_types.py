@@ -8,12 +8,14 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import BaseModel
 
 import onex
 from onex.adapters.memory.bus import MemoryBroker, MemoryBus
 from onex.bus import BusMessage
+from onex.engine.action_status import action_status
 from onex.engine.bus.topics import BusTopics
-from onex.kernel.action import EnumActionType, ModelAction, WorkflowKey
+from onex.kernel.action import EPOCH, EnumActionStatus, EnumActionType, ModelAction, WorkflowKey
 from onex.kernel.errors import (
     ConcurrentModificationError,
     LeaseValidationError,
@@ -145,5 +147,64 @@ def test_what_is_not_served_says_what_to_do_instead(tally: Path, asked: ModelAct
             assert instead in raised.value.message
             assert (await engine.reader.rejections(str(K), None, 0, 5))[0].code == "unsupported_action"
             assert await engine.stored(K) is None
+
+    asyncio.run(go())
+
+
+EFFECTS = """
+from typing import Literal
+
+from onex import Action, EffectFailed, ModelIntent, Nothing, Payload, State, Step, workflow
+
+
+class Call(State):
+    status: Literal["idle", "busy"] = "idle"
+
+
+class Number(Payload):
+    of: str
+
+
+calls = workflow("calls", Call, terminal=[])
+
+
+@calls.effect(retry=1)
+async def dial(intent: ModelIntent[Number]) -> None: ...
+
+
+@calls.on("idle | busy -> busy")
+def call(now: Call, action: Action[Number]) -> Step[Call]:
+    return Step(now, action.payload)
+"""
+
+
+def test_what_became_of_an_action_is_read_from_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "calls.py"
+    path.write_text(EFFECTS)
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    key, ids = "calls:1", [uuid4() for _ in range(5)]
+    may_end, runs = asyncio.Event(), asyncio.Event()
+
+    async def dial(intent: onex.ModelIntent[BaseModel]) -> None:
+        if intent.serialize_payload()["of"] == "wrong":
+            raise onex.EffectFailed("nobody is there")
+        runs.set()
+        await may_end.wait()
+
+    async def go() -> None:
+        async with await onex.open(url, path, executors={"dial": dial}) as engine, await onex.connect(url) as client:
+            await engine.submit(key, "call", {"of": "right"}, action_id=ids[0])
+            await runs.wait()
+            assert await client.action_status(key, ids[0]) is EnumActionStatus.IN_PROGRESS
+            may_end.set()
+            await engine.submit(key, "call", {"of": "wrong"}, action_id=ids[1])
+            with pytest.raises(onex.OnexError):
+                await engine.submit(key, "hang_up", action_id=ids[2])
+            with pytest.raises(onex.OnexError):
+                await engine.submit(key, "call", {"of": "right"}, action_id=ids[3], expires_at=EPOCH)
+            await engine.idle()
+            found = [await action_status(engine.store, engine.reader, WorkflowKey.parse(key), one) for one in ids]
+            assert found == [await client.action_status(key, one) for one in ids]
+            assert [one.value for one in found] == ["completed", "failed", "failed", "cancelled", "pending"]
 
     asyncio.run(go())

@@ -220,6 +220,8 @@ class EngineMetrics:
             consumed = {(name,): number for name, number in bus.service.consumed.items()}
             yield _counter("event_bus_events_published_total", "Messages that are on the bus.", published, topic)
             yield _counter("event_bus_events_consumed_total", "Messages that were read.", consumed, topic)
+            over = {(name,): number for name, number in bus.service.passed_over.items()}
+            yield _counter("event_bus_events_passed_over_total", "Messages that no workflow wants.", over, topic)
             yield _counter("event_bus_timeout_total", "Messages that the bus did not take.", bus.service.timeouts)
         waiting: dict[tuple[str, ...], float] = {}
         for target in self._engine.relay.targets:

@@ -26,6 +26,7 @@ from pydantic import BaseModel, JsonValue
 
 from ..adapters.clock import SystemClock, UuidV7
 from ..app import App, load_app
+from ..engine.action_status import action_status
 from ..engine.arguments import (
     checked,
     count,
@@ -47,7 +48,7 @@ from ..engine.lease_requests import lease_of_json
 from ..engine.mailbox import Committed
 from ..engine.registry import ReducerRegistry
 from ..engine.schema_upgrade import stored_state
-from ..kernel.action import EPOCH, ModelAction, WorkflowKey
+from ..kernel.action import EPOCH, EnumActionStatus, ModelAction, WorkflowKey
 from ..kernel.errors import CommitUnknown, InvalidPayload, OnexError, StateConsistencyError
 from ..kernel.lease import RELEASE, LeaseRequest, WorkflowLease
 from ..kernel.route import shard_of
@@ -66,6 +67,8 @@ class WatchedStore(Reader, Sender, Protocol):
     """What a client needs of a store: to read, to send, and a sign that something was committed."""
 
     def watch(self) -> Watch: ...
+
+    async def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None: ...
 
 
 class HistoryEntry(NamedTuple):
@@ -216,6 +219,10 @@ class EngineClient(LeaseGiver):
         if isinstance(error, dict):
             raise OnexError.from_json(error)
         return answer
+
+    async def action_status(self, key: WorkflowKey | str, action_id: UUID) -> EnumActionStatus:
+        """What became of an action, by its id: pending, in_progress, completed, failed or cancelled (``engine.action_status``)."""
+        return await action_status(self.store, self.store, checked(workflow_key, "key", key), action_id)
 
     async def stored(self, key: WorkflowKey | str) -> Stored | None:
         """The current row; None when there is none. Raises InvalidKey."""

@@ -104,6 +104,8 @@ class BusIntake:
             asks = self.routes.asks(message, self.bus.keys)
             if self._open.take(message, len(asks)):
                 self.bus.consumed[message.topic] = self.bus.consumed.get(message.topic, 0) + 1
+                if not asks:
+                    self.bus.passed_over[message.topic] = self.bus.passed_over.get(message.topic, 0) + 1
                 for ask in asks:
                     self._line_up(ask)
         if room <= 0:

@@ -32,7 +32,8 @@ class Outgoing(NamedTuple):
 class EventBusService:
     """One per engine. ``keys`` None: nothing is signed, and no signature is asked for.
 
-    ``published[topic]`` and ``consumed[topic]`` count messages; ``timeouts`` those that the bus did not take in time.
+    ``published[topic]`` and ``consumed[topic]`` count messages, ``passed_over[topic]`` those of the latter that no workflow wants;
+    ``timeouts`` those that the bus did not take in time.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class EventBusService:
         self._breaker = CircuitBreaker(clock, POLICY)
         self.published: dict[str, int] = {}
         self.consumed: dict[str, int] = {}
+        self.passed_over: dict[str, int] = {}
         self.timeouts = 0
 
     async def publish(self, outgoing: Sequence[Outgoing]) -> Sequence[Publication]:
