@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from onex import worker
+from onex.adapters.forked_workers import ForkedWorkers
 from onex.adapters.worker_pool import WorkerPool
 from onex.app import App, load_app
 from onex.kernel.errors import AlgorithmNotFoundError, EffectFailed
@@ -92,7 +93,7 @@ def where(app: App, name: str = "count") -> ComputeAddress:
 
 def test_a_worker_finds_the_function_by_its_names_and_keeps_its_module(app: App) -> None:
     async def main() -> list[tuple[bytes, tuple[object, ...]]]:
-        pool = WorkerPool("onex.worker:perform", max_workers=1)
+        pool = WorkerPool(ForkedWorkers("onex.worker:perform"), max_workers=1)
         try:
             return [await pool.run(where(app), b'{"text":"one two"}', {}) for _ in range(3)]
         finally:

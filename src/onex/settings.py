@@ -30,6 +30,7 @@ class InvalidSetting(ValidationError):
 class Settings:
     """``ONEX_STORE``, ``ONEX_WORKERS`` (processes for compute; None: one per CPU), ``ONEX_DEBUG`` (with an error, its traceback).
 
+    ``ONEX_COMPUTE``: ``ray`` or ``ray:HOST:PORT``: compute functions run on Ray; not set: in processes of this machine.
     ``ONEX_REGISTRY``: the store of ``onex:registration``, or the bus it reads, by which ``onex run`` and ``onex worker`` register;
     not set: none.
     ``ONEX_NODE_ID``: the name under which they do; not set: one made of app, host and process.
@@ -94,6 +95,7 @@ class Settings:
     bus_key: str = field(default="", repr=False)
     bus_key_old: str = field(default="", repr=False)
     event_logs: bool = False
+    compute: str = ""
     registry: str = ""
     node_id: str = ""
     listen: str = ""
@@ -147,6 +149,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         bus_key=environ.get("ONEX_BUS_KEY", ""),
         bus_key_old=environ.get("ONEX_BUS_KEY_OLD", ""),
         event_logs=_switch(environ, "ONEX_EVENT_LOGS"),
+        compute=_compute(environ),
         registry=environ.get("ONEX_REGISTRY", "").strip(),
         node_id=environ.get("ONEX_NODE_ID", "").strip(),
         listen=environ.get("ONEX_LISTEN", "").strip(),
@@ -186,6 +189,16 @@ def _auto_commit(environ: Mapping[str, str]) -> bool:
             setting="KAFKA_AUTO_COMMIT",
         )
     return True
+
+
+def _compute(environ: Mapping[str, str]) -> str:
+    text = environ.get("ONEX_COMPUTE", "").strip()
+    if text and re.fullmatch(r"ray|ray:auto|ray:[^/:\s]+:[0-9]{1,5}", text) is None:
+        raise InvalidSetting(
+            f"ONEX_COMPUTE={text!r} is none of ray, ray:auto, ray:HOST:PORT; unset it for processes of this machine",
+            setting="ONEX_COMPUTE",
+        )
+    return text
 
 
 D = TypeVar("D", int, int | None)

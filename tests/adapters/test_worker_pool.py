@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 from blake3 import blake3
 
+from onex.adapters.forked_workers import ForkedWorkers
 from onex.adapters.worker_pool import WorkerPool
 from onex.kernel.errors import DependencyResolutionError, EffectFailed, EngineClosed
 from tests.adapters.inline_workers import InlineWorkers
@@ -33,7 +34,7 @@ OnPool = Callable[[Body, int], None]
 @pytest.fixture(scope="module")
 def on_pool() -> Iterator[OnPool]:
     """Runs a test on a pool of one or two workers; most tests share these pools, as long as an engine's would live."""
-    pools = {size: WorkerPool(ENTRY, max_workers=size) for size in (1, 2)}
+    pools = {size: WorkerPool(ForkedWorkers(ENTRY), max_workers=size) for size in (1, 2)}
     with asyncio.Runner() as runner:
         yield lambda body, size: runner.run(asyncio.wait_for(body(pools[size]), 20))
         for pool in pools.values():
@@ -104,7 +105,7 @@ def test_many_tasks_share_few_workers_and_each_gets_its_own_answer(on_pool: OnPo
 
 def test_what_a_function_prints_goes_to_stderr_and_disturbs_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     async def main() -> None:
-        pool = WorkerPool(ENTRY)
+        pool = WorkerPool(ForkedWorkers(ENTRY))
         assert await pool.run(at("chatter"), b"kept", {}) == (b"kept", ())
         await pool.close()
 
@@ -269,7 +270,7 @@ def test_tasks_cancelled_at_any_moment_leave_the_pool_whole(on_pool: OnPool) -> 
 
 def test_a_pool_closed_at_any_moment_of_its_start_closes() -> None:
     async def main(turns: int) -> None:
-        pool = WorkerPool(ENTRY, max_workers=3)
+        pool = WorkerPool(ForkedWorkers(ENTRY), max_workers=3)
         tasks = [asyncio.create_task(pool.run(at("echo"), b"x", {})) for _ in range(3)]
         await pool.start()
         for _ in range(turns):
@@ -288,7 +289,7 @@ def test_a_pool_closed_at_any_moment_of_its_start_closes() -> None:
 @pytest.mark.parametrize("entry", ["no.such.module:run", "tests.adapters.worker_tasks:missing"])
 def test_an_entry_that_cannot_be_loaded_is_named_at_the_start(entry: str) -> None:
     async def main() -> None:
-        pool = WorkerPool(entry)
+        pool = WorkerPool(ForkedWorkers(entry))
         try:
             with pytest.raises(DependencyResolutionError, match=f"'{entry}' cannot be loaded"):
                 await pool.start()
@@ -305,7 +306,7 @@ def test_close_lets_a_running_task_end_and_refuses_what_waits(monkeypatch: pytes
     monkeypatch.setenv("ONEX_TEST_MARK", mark)
 
     async def main() -> None:
-        pool = WorkerPool(ENTRY, max_workers=1)
+        pool = WorkerPool(ForkedWorkers(ENTRY), max_workers=1)
         await pool.start()
         runs = asyncio.create_task(pool.run(at("sleep"), b"0.2", {}))
         await asyncio.sleep(0.05)
@@ -327,7 +328,7 @@ def test_close_ends_what_does_not_end_by_itself(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("ONEX_TEST_MARK", mark)
 
     async def main() -> None:
-        pool = WorkerPool(ENTRY)
+        pool = WorkerPool(ForkedWorkers(ENTRY))
         held = asyncio.create_task(pool.run(at("hold_the_lock", tmp_path / "held"), b"", {}))
         child = asyncio.create_task(pool.run(at("own_child", tmp_path / "child"), b"", {}))
         await until(lambda: (tmp_path / "held").exists() and (tmp_path / "child").exists())
@@ -343,10 +344,11 @@ def test_close_ends_what_does_not_end_by_itself(monkeypatch: pytest.MonkeyPatch,
 
 ENGINE = """
     import asyncio, sys
+    from onex.adapters.forked_workers import ForkedWorkers
     from onex.adapters.worker_pool import WorkerPool
 
     async def main():
-        pool = WorkerPool("tests.adapters.worker_tasks:run", max_workers=4)
+        pool = WorkerPool(ForkedWorkers("tests.adapters.worker_tasks:run"), max_workers=4)
         at = lambda function, name="": (sys.argv[1] + name, "code", "flow", function)
         busy = [("sleep", ""), ("hold_the_lock", "/held"), ("own_child", "/child")]
         tasks = [asyncio.create_task(pool.run(at(*names), b"60", {})) for names in busy]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import onex
+from onex.adapters.forked_workers import ForkedWorkers
 from onex.adapters.worker_pool import WorkerPool
 from onex.kernel.errors import ContractError, EffectFailed
 from onex.kernel.intent import ModelIntent
@@ -179,7 +180,7 @@ def test_a_mark_that_does_not_fit_its_function_is_an_error_when_it_is_loaded(
 
 
 async def _in_processes(function: Callable[..., object], task: BaseModel) -> tuple[Computed, int]:
-    pool = WorkerPool(ENTRY, max_workers=2)
+    pool = WorkerPool(ForkedWorkers(ENTRY), max_workers=2)
     try:
         return await ComputeCall(pool, address_of(function), function).run(task, {}), pool.deaths
     finally:
@@ -196,7 +197,7 @@ def test_a_worker_that_is_killed_costs_one_more_try_of_its_part(tmp_path: Path) 
 
 def test_a_part_that_fails_for_good_ends_the_others_and_is_the_error_of_the_call(tmp_path: Path) -> None:
     async def run() -> None:
-        pool = WorkerPool(ENTRY, max_workers=2)
+        pool = WorkerPool(ForkedWorkers(ENTRY), max_workers=2)
         try:
             with pytest.raises(EffectFailed, match="row 0 cannot be scored") as failed:
                 await ComputeCall(pool, address_of(slow), slow).run(Rows(rows=[1, 0, 2], sign=tmp_path), {})

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import onex
+from onex.adapters.forked_workers import ForkedWorkers
 from onex.adapters.sqlite.errors import StoreReplaced
 from onex.adapters.watchdog import Watchdog
 from onex.adapters.worker_pool import WorkerPool
@@ -102,7 +103,7 @@ def test_workers_are_ended_though_the_store_cannot_be_closed(tmp_path: Path, mon
 
     async def story() -> None:
         engine = await onex.open(f"sqlite:///{tmp_path}/store.db", ORDERS)
-        engine.workers = WorkerPool("onex.worker:perform", max_workers=1)
+        engine.workers = WorkerPool(ForkedWorkers("onex.worker:perform"), max_workers=1)
         monkeypatch.setattr(WorkerPool, "close", ended)
         monkeypatch.setattr("onex.engine.dispatch.ReducerService.close", fails(Broken))
         with pytest.raises(Broken):

@@ -58,6 +58,7 @@ from ..ports import Env, Projections, Sender, ShardLeases, Store, Telemetry
 from ..replay.stranded_rows import Stranded, stranded
 from ..settings import Settings, read_settings
 from .bus import ConnectedBus, connected_bus
+from .compute_workers import reached_workers
 from .effect_threads import EffectThreads
 from .environment import environment
 from .served import ServedApp, check_targets
@@ -73,7 +74,6 @@ from .store_access import (
     shown_url,
 )
 
-WORKER_ENTRY = "onex.worker:perform"
 LEASE_S = 3.4
 
 
@@ -308,7 +308,7 @@ async def _open(
     engine: WiredEngine | None = None
     try:
         if any(one.computes for one in loaded.workflows.values()):
-            pool = WorkerPool(WORKER_ENTRY, max_workers=workers or settings.workers)
+            pool = await reached_workers(workers or settings.workers)
         watchdog = Watchdog(settings.step_budget_s)
         blobs = StoreBlobs(store)
         effects = EffectContext(blobs, SystemClock(), secrets=secrets, telemetry=telemetry)
