@@ -177,6 +177,8 @@ WORDS: dict[str, list[list[str]]] = {
         ["serve", "--tokens", NASTY],
         ["serve", "--listen", "0.0.0.0:1"],
     ],
+    "top": [["top", "--once"], ["top", "--once", "--json"], ["top", "--store", NASTY]],
+    "mcp": [["mcp", f"--{NASTY}"]],
     "token": [["token", NASTY], ["token", "ada"], ["token", "ada", "--json"], ["token", "ada", "--role", NASTY]],
     "nodes": [["nodes"], ["nodes", "--json"], ["nodes", "--status", NASTY], ["nodes", "--store", NASTY]],
     "register": [["register", NASTY, "--wait", "0"], ["register", "node", "--name", NASTY, "--wait", "0"]],

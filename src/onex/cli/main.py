@@ -52,6 +52,7 @@ COMMANDS = {
         "bench": ("bench", "Measure speed and memory on this machine."),
     },
     "Look": {
+        "top": ("top", "Show the figures of a store as they change: rate, what is in flight, what waits for a person."),
         "show": ("show", "Show one instance: status, state, timers, open intents."),
         "ls": ("ls", "List instances."),
         "workers": ("workers", "List the workers that share a store: their shards, and when they were last heard of."),
@@ -86,6 +87,7 @@ COMMANDS = {
         "doctor": ("doctor", "Examine a repository: its contracts, topics, machines and code."),
         "diagram": ("diagram", "Draw a contract's state machine, or an orchestrator's steps."),
         "schema": ("schema", "Print the JSON Schema of contracts, for editors."),
+        "mcp": ("agent_tools", "Answer the questions of a coding agent over the Model Context Protocol."),
         "lsp": ("lsp", "Serve an editor over standard input and output: findings, completion, hover."),
     },
 }

@@ -183,7 +183,7 @@ def _transition(one: TriedTransition) -> TransitionAnswer:
 async def _waiting(served: ServedStore, stored: Stored) -> WaitingAnswer:
     """What it waits for: intents, timers, a lease, a person."""
     now_us = served.now_us()
-    owned = await served.engine_is_there()
+    owned = await served.figures.engine_is_there()
     rows = await served.reader.outbox(tuple(EnumOutboxState), stored.key, None, OPEN)
     open_rows = [row for row in rows if not row.timer or row.state != "waiting" or row.error]
     leased = stored.lease_id is not None and stored.lease_until_us >= now_us

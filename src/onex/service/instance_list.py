@@ -56,7 +56,7 @@ async def instances(
     """List instances."""
     found = await _found(served, of_type, status, text, None if after is None else WorkflowKey.parse(after), limit + 1)
     more, rows = len(found) > limit, found[:limit]
-    counts = await served.counted()
+    counts = await served.figures.counted()
     fitting = [
         CountAnswer(type=name, status=at, instances=n)
         for (name, at), n in counts.by_status.items()
@@ -90,7 +90,7 @@ async def held(
 async def listed(served: ServedStore, rows: Sequence[Stored]) -> list[InstanceRow]:
     """With the held and dead intents of each."""
     stopped: Counter[tuple[WorkflowKey, EnumOutboxState]] = Counter()
-    outbox = (await served.counted()).outbox
+    outbox = (await served.figures.counted()).outbox
     if any(outbox.get(one.value, 0) for one in _STOPPED):
         for row in rows[:STOPPED_READ]:
             stopped.update((row.key, one.state) for one in await served.reader.outbox(_STOPPED, row.key, None, 100))
@@ -107,7 +107,9 @@ async def _found(
         of_type, _, text = text.partition(":")
     if not text:
         return list(await served.reader.instances(of_type, status, after, limit))
-    types = [of_type] if of_type is not None else sorted({name for name, _ in (await served.counted()).by_status})
+    types = (
+        [of_type] if of_type is not None else sorted({name for name, _ in (await served.figures.counted()).by_status})
+    )
     found: list[Stored] = []
     for name in types:
         if after is not None and name < after.workflow_type:

@@ -169,5 +169,5 @@ async def _actions(served: ServedStore, key: WorkflowKey, after: int, hide: Hidd
                 yield event("ended", None, str(after))
                 return
             if stored is None or stored.version <= after:
-                await served.changes.wait(seen)
+                await served.change(seen)
             await asyncio.sleep(PAUSE_S)

@@ -116,7 +116,7 @@ async def _figures(served: ServedStore) -> AsyncIterator[bytes]:
         await asyncio.sleep(BETWEEN_S)
         try:  # a rate falls to 0 without any change of the store
             async with asyncio.timeout(AGAIN_S):
-                await served.changes.wait(seen)
+                await served.change(seen)
         except TimeoutError:
             continue
 
@@ -171,8 +171,8 @@ async def health_live() -> HealthAnswer:
 async def health(served: Served, response: Response) -> HealthAnswer:
     """The service can read its store. Whether an engine runs there is told beside it, and does not make it unready."""
     try:
-        await served.counted()
-        there = await served.engine_is_there()
+        await served.figures.counted()
+        there = await served.figures.engine_is_there()
     except OnexError as error:
         response.status_code = 503
         return HealthAnswer(status="not_ready", why=error.message)
@@ -187,4 +187,4 @@ async def health(served: Served, response: Response) -> HealthAnswer:
 )
 async def metrics(served: Served) -> Response:
     """What the engine tells Prometheus, passed on."""
-    return Response(await served.health.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(await served.figures.health.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -10,7 +10,6 @@ Without an app there are no states of the past, no diagrams and no checks of nam
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -20,32 +19,22 @@ from fastapi import Depends, Request
 from pydantic import JsonValue
 
 from ..engine.log_tail import ChangeSignal
-from ..engine.probe import Probe
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import NotFound, OnexError, UnknownWorkflow
-from ..ports import Counts, Stored
+from ..monitoring.store_summary import SummaryReader
+from ..ports import Stored
 from ..processes.app_facts import AppFacts, WorkflowFacts
 from ..processes.moment_process import MomentProcess
 from ..views.hidden import HiddenFields, hidden
-from ..wiring import WatchedReader, engine_runs, open_reader, shown_url
+from ..wiring import WatchedReader, open_reader, shown_url
 from ..wiring.client import EngineClient, connect
 from ..wiring.log_listener import Logger
 from ..wiring.recorded import RunSource
 from .access import NotAllowed, Principal, Tokens
 from .audit import CommandAudit
 from .defence import new_csrf
-from .engine_health import EngineHealth
 from .first_passes import Passes
 
-COUNT_AGAIN_S: Final = 0.5
-COUNT_SHARE: Final = 20
-"""Counting takes at most a twentieth of the time of one reader: a large table is counted less often."""
-ENGINE_AGAIN_S: Final = 2.0
-STUCK_AGAIN_S: Final = 10.0
-STUCK_SCAN: Final = 5000
-"""Instances that are looked at for how many are held."""
-STUCK_PAGE: Final = 500
-RATE_S: Final = 5.0
 WATCH_AGAIN_S: Final = 0.1
 
 
@@ -62,21 +51,6 @@ class AllHidden(HiddenFields):
         return hidden(value)
 
 
-class ActionRate:
-    """Actions per second, of the counts of the last RATE_S seconds."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def of(self, at_s: float, actions: int) -> float:
-        if not self._seen or at_s > self._seen[-1][0]:
-            self._seen.append((at_s, actions))
-        while len(self._seen) > 2 and at_s - self._seen[1][0] >= RATE_S:
-            self._seen.popleft()
-        (first_s, first), (last_s, last) = self._seen[0], self._seen[-1]
-        return (last - first) / (last_s - first_s) if last_s > first_s else 0.0
-
-
 class ServedStore:
     """Made by ``serving``. All methods belong to one event loop."""
 
@@ -91,19 +65,16 @@ class ServedStore:
         audit: CommandAudit,
     ) -> None:
         self.reader, self.client, self.url, self.app, self.tokens = reader, client, url, app, tokens
-        self.health, self.audit = EngineHealth(engine), audit
+        self.figures, self.audit = SummaryReader(reader, url, engine), audit
         self.csrf = new_csrf()
-        self.rate = ActionRate()
         self.commands = 0
         """How many wait for the engine's answer."""
         self.source = RunSource(store_url=url)
         self.moments = None if app is None else MomentProcess(self.source, app)
         self.changes = ChangeSignal()
+        self._waiters, self._wanted = 0, asyncio.Event()
         self.facts: AppFacts | None = None
-        self.counts = Probe(self._counts, within_s=10.0, fresh_s=COUNT_AGAIN_S)
         self.passes = Passes()
-        self._owned = Probe(lambda: engine_runs(url), within_s=3.0, fresh_s=ENGINE_AGAIN_S)
-        self.stuck = Probe(self._count_stuck, within_s=5.0, fresh_s=STUCK_AGAIN_S)
         self._hide = HiddenFields()
 
     @property
@@ -149,20 +120,22 @@ class ServedStore:
             )
         return self.moments
 
-    async def counted(self) -> Counts:
-        """What the store holds, at most some moments old. Raises what the store raises."""
-        answer = await self.counts.answer()
-        return answer.value if answer is not None else await self.reader.counts()
-
-    async def engine_is_there(self) -> bool:
-        """Whether an engine runs on the store, at most some moments ago."""
-        answer = await self._owned.answer()
-        return answer is not None and answer.value
+    async def change(self, seen: int) -> None:
+        """Returns when the store may have changed since ``changes.count`` was ``seen``."""
+        self._waiters += 1
+        self._wanted.set()
+        try:
+            await self.changes.wait(seen)
+        finally:
+            self._waiters -= 1
 
     async def watch(self) -> None:
-        """Until cancelled: tells ``changes`` of each change. A store that fails for a while is watched again."""
+        """Until cancelled: tells ``changes`` of each change, while somebody waits for one. A store that fails is watched again."""
         watch = self.reader.watch()
         while True:
+            if not self._waiters:
+                self._wanted.clear()
+                await self._wanted.wait()
             try:
                 await watch.changed()
             except OnexError:
@@ -170,28 +143,8 @@ class ServedStore:
             self.changes.notify()
             await asyncio.sleep(WATCH_AGAIN_S)
 
-    async def _counts(self) -> Counts:
-        loop = asyncio.get_running_loop()
-        begun_s = loop.time()
-        counts = await self.reader.counts()
-        self.counts.fresh_s = max(COUNT_AGAIN_S, COUNT_SHARE * (loop.time() - begun_s))
-        return counts
-
-    async def _count_stuck(self) -> tuple[int, bool]:
-        """Held instances among the first STUCK_SCAN, and whether these are all."""
-        after: WorkflowKey | None = None
-        found = seen = 0
-        while seen < STUCK_SCAN:
-            rows = await self.reader.instances(None, None, after, STUCK_PAGE)
-            found += sum(bool(row.held) for row in rows)
-            seen += len(rows)
-            if len(rows) < STUCK_PAGE:
-                return found, True
-            after = rows[-1].key
-        return found, False
-
     async def close(self) -> None:
-        await asyncio.gather(*(one.close() for one in (self.counts, self._owned, self.stuck, self.passes, self.health)))
+        await asyncio.gather(self.figures.close(), self.passes.close())
         if self.moments is not None:
             await self.moments.close()
         await self.client.close()
