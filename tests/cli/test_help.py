@@ -66,7 +66,7 @@ def test_the_version_is_the_packages(commands: Commands) -> None:
     assert commands("--version").out == f"onex {import_module('importlib.metadata').version('onex')}\n"
 
 
-_TALKS = ("demo", "lsp")  # the one to a person, the other in JSON anyway
+_TALKS = ("demo", "lsp", "mcp")  # the one to a person, the other in JSON anyway
 
 
 def test_every_reading_command_can_answer_in_json() -> None:

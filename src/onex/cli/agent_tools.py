@@ -1,6 +1,6 @@
 """``onex mcp``: commands that only look, as tools of the Model Context Protocol, for a coding agent.
 
-Theory of operation. The agent starts this process and talks to it over standard input and output, by the protocol's SDK. Each tool is
+Theory of operation. The agent starts this process and talks to it over standard input and output, by the protocol's SDK. A tool is
 one command of ``onex`` with ``--json``, run as a process of its own. So a tool and a command cannot say different things, and code
 of an app that hangs, prints or ends its process costs one answer.
 
