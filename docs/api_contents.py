@@ -49,6 +49,7 @@ EFFECTS = ("effects and idempotency", "guides/effects-and-idempotency.md")
 BLOBS = ("blobs and compute", "concepts/blobs-and-compute.md")
 CHANGING = ("changing a workflow that runs", "guides/changing-a-workflow.md")
 ISOLATION = ("one instance must not hurt the others", "guides/isolation.md")
+REGISTRATION = ("registration of nodes", "concepts/registration.md")
 EVENTS = ("events between workflows", "guides/events.md")
 STORES = ("stores", "concepts/stores.md")
 OTHERS = ("from other processes", "guides/other-processes.md")
@@ -202,7 +203,7 @@ PAGES: Sequence[ApiPage] = (
                         "engine.pattern_engine.ReducerPatternEngine",
                         (
                             "close", "counters", "submit", "submit_many", "stored", "state", "wait", "subscribe", "idle",
-                            "state_at", "rollback", "release", "redrive", "lease", "take_lease", "renew_lease",
+                            "state_at", "rollback", "perform", "release", "redrive", "lease", "take_lease", "renew_lease",
                             "release_lease",
                         ),
                     ),
@@ -220,7 +221,7 @@ PAGES: Sequence[ApiPage] = (
                     Entry("wiring.client.connect"),
                     Entry(
                         "wiring.client.EngineClient",
-                        ("submit", "wait", "state", "stored", "history", *LEASES, "close"),
+                        ("submit", "perform", "action_status", "wait", "state", "stored", "history", *LEASES, "close"),
                         constructed=False,
                     ),
                     Entry("wiring.store_access.open_reader"),
@@ -306,6 +307,17 @@ PAGES: Sequence[ApiPage] = (
                 ),
             ),
             Section(
+                "Nodes that register, and the bridge's nodes",
+                REGISTRATION,
+                (
+                    Entry("wiring.self_registration.EngineNode", ALONE),
+                    Entry("wiring.self_registration.registered"),
+                    Entry("wiring.bridge_nodes.NodeBridgeRegistry"),
+                    Entry("wiring.bridge_nodes.NodeBridgeOrchestrator", ALONE),
+                    Entry("wiring.bridge_nodes.NodeBridgeReducer", ALONE),
+                ),
+            ),
+            Section(
                 "Routing",
                 ROUTING,
                 (
@@ -382,6 +394,8 @@ PAGES: Sequence[ApiPage] = (
                 (
                     Entry("adapters.sqlite.store.SqliteStore", ("open",), constructed=False),
                     Entry("adapters.memory.store.MemoryStore", ALONE),
+                    Entry("adapters.memory.bus.MemoryBus", ALONE),
+                    Entry("adapters.memory.bus.MemoryBroker", ALONE),
                     Entry("adapters.clock.SystemClock", ALONE),
                     Entry("adapters.clock.UuidV7", ALONE),
                     Entry("adapters.structlog_telemetry.StructlogTelemetry", ALONE),

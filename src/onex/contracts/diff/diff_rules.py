@@ -47,6 +47,13 @@ def _enabled(pair: FieldPair) -> Impact:
     return breaks("it is switched off") if pair.new is False else adds("it is switched on")
 
 
+def _becomes(pair: FieldPair) -> Impact:
+    """Of a topic of ours it is the trigger that a message becomes; others write in words when they publish."""
+    if any(isinstance(one, str) and " " in one.strip() for one in (pair.old, pair.new)):
+        return words_differ("only the text differs")
+    return breaks("a message on it becomes another action")
+
+
 def _quota(pair: FieldPair) -> Impact:
     """None is no quota."""
     old, new = (float("inf") if one is None else float(str(one)) for one in (pair.old, pair.new))
@@ -104,6 +111,9 @@ NODE_RULES: Mapping[str, DiffRule] = {
     "ModelEventBus.subscribe_topics": _HEARD,
     "ModelTopic.event_type": DiffRule.always(breaks("it carries another event")),
     "ModelTopic.schema_ref": DiffRule.always(breaks("messages on it have another shape")),
+    "ModelTopic.trigger": DiffRule.always(_becomes),
+    "ModelTopic.partition_key": DiffRule.always(breaks("another key: another instance gets it, or in another order")),
+    "ModelTopic.payload_fields": DiffRule(changed=breaks("messages on it have another shape")),
     "ModelTopic.external": DiffRule.always(words_differ("its other end is described differently")),
     "ModelHandlerRouting.handlers": DiffRule(
         added=adds("{name} is accepted too"), removed=breaks("no handler takes {name} now")
