@@ -199,7 +199,7 @@ def test_a_part_that_fails_for_good_ends_the_others_and_is_the_error_of_the_call
     async def run() -> None:
         pool = WorkerPool(ForkedWorkers(ENTRY), max_workers=2)
         try:
-            with pytest.raises(EffectFailed, match="row 0 cannot be scored") as failed:
+            with pytest.raises(EffectFailed, match="part 2 of 3: row 0 cannot be scored") as failed:
                 await ComputeCall(pool, address_of(slow), slow).run(Rows(rows=[1, 0, 2], sign=tmp_path), {})
             assert failed.value.reason == "bad_row"
         finally:

@@ -9,7 +9,7 @@ Theory of operation of one call:
 3. Each part is a task of its own for the pool: a worker that dies or is killed costs one more try of its part.
 
 What may go wrong: a part fails for good. Then the parts that run are cancelled, which ends their workers, and its error is
-that of the call. The same happens when the call itself is cancelled, or its time is over.
+that of the call. The same happens when the call itself is cancelled, or its time is over. The error says which part it was.
 """
 
 from __future__ import annotations
@@ -128,7 +128,11 @@ class ComputeCall:
         async def take() -> None:
             nonlocal done
             for n in numbers:
-                results[n] = await self._one(encode(parts[n].task), parts[n].blobs)
+                try:
+                    results[n] = await self._one(encode(parts[n].task), parts[n].blobs)
+                except EffectFailed as failed:
+                    failed.message = f"part {n + 1} of {len(parts)}: {failed.message}"
+                    raise
                 done += 1
                 if progress is not None:
                     progress(done, len(parts))
