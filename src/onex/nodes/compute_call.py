@@ -132,6 +132,7 @@ class ComputeCall:
                     results[n] = await self._one(encode(parts[n].task), parts[n].blobs)
                 except EffectFailed as failed:
                     failed.message = f"part {n + 1} of {len(parts)}: {failed.message}"
+                    failed.args = (failed.message,)
                     raise
                 done += 1
                 if progress is not None:
