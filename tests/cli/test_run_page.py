@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -59,3 +60,19 @@ def test_a_token_is_a_line_for_the_file_and_a_secret_for_its_owner(commands: Com
     secret = told.err.split()[-1]
     assert secret not in told.out
     assert tokens.who(f"Bearer {secret}").name == "ada"
+
+
+@pytest.mark.parametrize(
+    ("words", "missing", "loaded", "extra"),
+    [
+        (["serve"], "uvicorn", "onex.service.run", "server"),
+        (["mcp"], "mcp.server.mcpserver", "mcp.server.mcpserver", "mcp"),
+    ],
+)
+def test_an_extra_that_is_not_installed_is_named(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, words: list[str], missing: str, loaded: str, extra: str
+) -> None:
+    monkeypatch.delitem(sys.modules, loaded, raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    told = commands(*words)
+    assert (told.code, f"[{extra}]" in told.err) == (2, True)

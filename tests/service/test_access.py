@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from onex.service.access import EnumRole, InvalidTokens, Tokens, hash_of
+from onex.service.answers import changes_between
 from onex.service.api import openapi_document
 from onex.service.policy import POLICIES, GuardedRoute, PolicyMissing
 from onex.service.run import ServiceExposed, check_exposure
+from onex.service.whatif_runs import without_secrets
+from onex.views.hidden import HiddenFields
 from tests.service.service import ITEMS, ORDERS, Service, filled, made_tokens, running
 
 ROLES = ("anonymous", "viewer", "operator", "admin")
@@ -187,3 +191,26 @@ def test_the_document_says_which_role_each_route_needs() -> None:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             assert operation["x-onex-role"] == POLICIES[method.upper(), path].value
+
+
+def test_a_secret_shows_in_no_difference() -> None:
+    hide = HiddenFields(("card",))
+    told: dict[str, JsonValue] = {
+        "state": [
+            {"path": "buyer.card", "recorded": "1234", "now": "5678"},
+            {"path": "cards[0].number", "recorded": 1, "now": 2},
+        ],
+        "intents": [
+            {
+                "changes": [{"path": "card.holder", "recorded": "ann", "now": "bob"}],
+                "recorded": {"card": "1234"},
+                "now": None,
+            }
+        ],
+        "first": {"version": 1, "why": "card is 5678, recorded 1234"},
+    }
+    shown = str(without_secrets(told, hide))
+    assert not [one for one in ("1234", "5678", "ann", "bob") if one in shown]
+    assert "cards[0].number" in shown
+    assert "'recorded': 1" in shown
+    assert changes_between(hide.hide({"card": "1234"}), hide.hide({"card": "5678"})).total == 0

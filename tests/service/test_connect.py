@@ -13,6 +13,7 @@ import pytest
 import onex
 from onex.kernel.errors import CommitUnknown, InstanceFinished, InternalTrigger, OnexError, StatusUnreachable
 from onex.wiring.http_client import HttpClient, ServiceUnreachable
+from tests.servers.postgres_server import PostgresServer
 from tests.service.service import ITEMS, ORDERS, made_tokens, running
 
 
@@ -113,3 +114,19 @@ def test_a_secret_that_is_no_longer_good_is_asked_for_again(tmp_path: Path) -> N
 
     with running(f"sqlite:///{tmp_path}/s.db", None, engine=None) as alone:
         asyncio.run(go(alone.address))
+
+
+def test_a_store_on_a_server_is_served_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer
+) -> None:
+    monkeypatch.setenv("ONEX_ORDERS_DIR", str(tmp_path / "out"))
+    with running(postgres.url(), ORDERS) as served:
+        assert served.post("submit", {"key": "orders:a", "trigger": "place", "payload": {"items": ITEMS}}).status == 200
+        assert served.get("instance/wait", key="orders:a", until="shipped").body["reached"] is True
+        first = served.get("instance", key="orders:a", version=1).body
+        assert (first["status"], first["unproven"], first["tried"][0]["taken"]) == ("charging", "", True)
+        assert served.get("instance/proof", key="orders:a").body["proven"] is True
+        names = [name for name, _, _ in served.events("/api/instance/live?key=orders:a&after=0")]
+        assert names == ["action", "action", "action", "ended"]
+        assert served.get("summary").body["engine_runs"] is True
+        assert served.get("instance/export", key="orders:a").status == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from pathlib import Path
@@ -20,6 +21,7 @@ from .run_log import LogForm, LogLevel, stderr_logger
 from .store_options import AppOption, Json, Store, url_of
 
 LISTEN = "127.0.0.1:8642"
+NICE = 5
 
 
 class ServerMissing(ValidationError):
@@ -86,6 +88,7 @@ def serve(
     at = ServiceAddress(host, port, tuple(host_name or ()), certificate, key)
 
     def begun(running: RunningService) -> None:
+        os.nice(NICE)  # where there is too little of the processor for both, the engine goes first
         if with_stdin:
             threading.Thread(target=lambda: (sys.stdin.buffer.read(), running.end()), daemon=True).start()
         if as_json:

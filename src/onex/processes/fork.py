@@ -24,7 +24,7 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import InvalidPayload, NotFound, OnexError
 from ..ports import LogEntry, LogRow
 from ..whatif.branch import Blocked, InstanceBranch
-from ..whatif.value_diff import Changes, RecordedIntent, compare, recorded_intents, state_json
+from ..whatif.value_diff import RecordedIntent, recorded_intents
 from .moments import SLICE, Moments
 
 STEPS: Final = 1000
@@ -48,8 +48,8 @@ class ForkedStep(NamedTuple):
 class Fork(NamedTuple):
     """``opened`` is the version that the branch cannot be given, 0 when it was given all; ``why`` says the reason.
 
-    ``state`` is the branch's last one, ``changes`` what differs from the recorded state after the same action; None where that is
-    not known. ``more``: steps that were folded and are not listed.
+    ``state`` is the branch's last one, ``recorded`` the recorded one after the same action, b'' where that is not known. ``more``:
+    steps that were folded and are not listed.
     """
 
     steps: tuple[ForkedStep, ...]
@@ -59,7 +59,7 @@ class Fork(NamedTuple):
     why: str
     state: bytes
     last: int
-    changes: Changes | None
+    recorded: bytes
 
 
 async def forked(
@@ -93,12 +93,8 @@ async def forked(
         await asyncio.sleep(0)
     if not folded and not opened:
         raise NotFound(f"{key} has no version {version} in this log")
-    recorded = await moments.at(key, last, lambda rows: None) if last >= version else None
-    known = recorded is not None and recorded.state
-    changes = (
-        compare(check_json(recorded.state, most=1 << 30), state_json(branch.state)) if recorded and known else None
-    )
-    return Fork(tuple(steps), folded - len(steps), opened, opened_by, why, encode(branch.state), last, changes)
+    recorded = (await moments.at(key, last, lambda rows: None)).state if last >= version else b""
+    return Fork(tuple(steps), folded - len(steps), opened, opened_by, why, encode(branch.state), last, recorded)
 
 
 async def _before(reader: Recorded, moments: Moments, refold: Refold, key: WorkflowKey, version: int) -> InstanceBranch:

@@ -15,6 +15,7 @@ from ..ports import LogEntry
 from ..views.hidden import HiddenFields
 from ..views.stored_rows import log_entry_json
 from ..views.stored_value import intent_names
+from ..whatif.value_diff import compare
 
 KEY: Final = r"^[a-z][a-z0-9_]{0,63}:[\s\S]{1,200}$"
 
@@ -152,6 +153,12 @@ class ChangesAnswer(Answered):
 
     total: int
     first: list[ChangeAnswer]
+
+
+def changes_between(old: JsonValue, new: JsonValue) -> ChangesAnswer:
+    """Of values in which what is secret is hidden already: so no difference shows it either."""
+    made = compare(old, new)
+    return ChangesAnswer(total=made.total, first=[ChangeAnswer(**one._asdict()) for one in made.first])
 
 
 class CountAnswer(Answered):

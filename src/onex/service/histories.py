@@ -19,7 +19,7 @@ from ..replay.history_export import export_history
 from ..replay.redaction import Redaction
 from ..views.stored_value import parse_json
 from ..wiring.recorded import RunSource
-from .answers import Answered, AskedKey, ChangeAnswer, ChangesAnswer, key_of
+from .answers import Answered, AskedKey, ChangesAnswer, changes_between, key_of
 from .commands import TRIGGER, CommandBody
 from .policy import GuardedRoute
 from .served_store import Asking, Served, needs_payloads
@@ -75,10 +75,9 @@ async def fork(served: Served, asking: Asking, body: ForkBody) -> ForkAnswer:
     await served.stored(key)
     served.known_workflow(key.workflow_type)
     found = await served.folding().fork(AskFork(key, body.version, body.trigger, body.payload))
-    changes = None
-    if found.changes is not None:
-        first = [ChangeAnswer(**one._asdict()) for one in found.changes.first]
-        changes = ChangesAnswer(total=found.changes.total, first=first)
+    hide = served.hide(asking)
+    state = hide.hide(parse_json(found.state))
+    changes = changes_between(hide.hide(parse_json(found.recorded)), state) if found.recorded else None
     return ForkAnswer(
         steps=[
             ForkedStepAnswer(
@@ -91,7 +90,7 @@ async def fork(served: Served, asking: Asking, body: ForkBody) -> ForkAnswer:
         opened=found.opened or None,
         trigger=found.trigger,
         why=found.why,
-        state=served.hide(asking).hide(parse_json(found.state)),
+        state=state,
         changes=changes,
         effects_fired=0,
     )

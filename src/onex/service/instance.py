@@ -20,16 +20,14 @@ from ..views.intent_story import intent_stories, intent_story_json
 from ..views.plan_rows import plan_rows
 from ..views.stored_rows import open_intent_json, rejection_json
 from ..views.stored_value import is_running, iso, parse_json
-from ..whatif.value_diff import compare
 from .answers import (
     AskedKey,
-    ChangeAnswer,
-    ChangesAnswer,
     CodeAnswer,
     OpenIntentAnswer,
     RejectionAnswer,
     Rows,
     TimerAnswer,
+    changes_between,
     key_of,
     log_entry,
 )
@@ -138,10 +136,7 @@ async def _told(
         if kept is not None and kept.version == version:
             state = kept.state
     shown, was = hide.hide(parse_json(state)), hide.hide(parse_json(before))
-    changes = None
-    if state and before:
-        made = compare(was, shown)
-        changes = ChangesAnswer(total=made.total, first=[ChangeAnswer(**one._asdict()) for one in made.first])
+    changes = changes_between(was, shown) if state and before else None
     earlier = None if not isinstance(was, dict) else was.get("status")
     codes = await served.reader.codes()
     code = codes.get(entry.code_id)

@@ -30,7 +30,8 @@ EACH: Final = 2000
 """Up to so many versions an outline has every one of them in view, and tells each gap."""
 IDLE_US: Final = 60_000_000
 LIVE_PAGE: Final = 500
-PAUSE_S: Final = 0.1
+PAUSE_S: Final = 0.2
+"""A stream looks for more at most five times a second: nobody sees faster, and it costs the engine's machine less."""
 
 
 class LogAnswer(Answered):

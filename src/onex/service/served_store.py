@@ -35,7 +35,7 @@ from .audit import CommandAudit
 from .defence import new_csrf
 from .first_passes import Passes
 
-WATCH_AGAIN_S: Final = 0.1
+WATCH_AGAIN_S: Final = 0.2
 
 
 class NoApp(NotFound):

@@ -24,12 +24,14 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from ..kernel.errors import NotFound, OnexError, Overloaded
+from ..kernel.user_trace import HIDDEN
 from ..processes.replay_work import processes_for
 from ..processes.whatif_run import WhatIfRun, extent_of
 from ..processes.whatif_work import WhatIfTask
 from ..repository.git_revision import checkout, is_revision
+from ..views.hidden import HiddenFields
 from ..views.what_if import what_if_summary_json
-from .access import NotAllowed
+from .access import NotAllowed, Principal
 from .answers import Answered
 from .policy import GuardedRoute
 from .served_store import Asking, NoApp, Served, ServedStore
@@ -87,11 +89,44 @@ class _Cancelled(Exception):
     """The run is to end: raised where it reports how far it is."""
 
 
+def without_secrets(told: dict[str, JsonValue], hide: HiddenFields) -> dict[str, JsonValue]:
+    """One instance of a result. Where a secret field differs, its values are hidden, and so is the sentence that tells them."""
+    hidden_one = False
+
+    def shown(changes: JsonValue) -> JsonValue:
+        nonlocal hidden_one
+        if not isinstance(changes, list):
+            return changes
+        found: list[JsonValue] = []
+        for one in changes:
+            secret = isinstance(one, dict) and hide.hides(str(one.get("path")))
+            hidden_one = hidden_one or secret
+            found.append({**one, "recorded": HIDDEN, "now": HIDDEN} if secret and isinstance(one, dict) else one)
+        return found
+
+    intents = told.get("intents")
+    made: dict[str, JsonValue] = {**told, "state": shown(told.get("state"))}
+    made["intents"] = [
+        {
+            **one,
+            "changes": shown(one.get("changes")),
+            "recorded": hide.hide(one.get("recorded")),
+            "now": hide.hide(one.get("now")),
+        }
+        for one in (intents if isinstance(intents, list) else ())
+        if isinstance(one, dict)
+    ]
+    first = told.get("first")
+    if hidden_one and isinstance(first, dict):
+        made["first"] = {**first, "why": HIDDEN}
+    return made
+
+
 class ServedWhatIf:
     """One run. ``answer`` is read in the event loop; the thread changes plain fields of it."""
 
-    def __init__(self, served: ServedStore, number: int, asked: WhatIfBody) -> None:
-        self._served, self.asked = served, asked
+    def __init__(self, served: ServedStore, asking: Principal, number: int, asked: WhatIfBody) -> None:
+        self._served, self._asking, self.asked = served, asking, asked
         self.answer = WhatIfAnswer(
             number=number, state=EnumWhatIf.RUNNING, against=asked.against, type=asked.type, folded=0, of=0, round=1,
             error="", effects_fired=None, summary=None, instances=[], more=False,
@@ -132,7 +167,9 @@ class ServedWhatIf:
             processes = max(1, processes_for(actions, None) - 1)
             outcome = WhatIfRun(task, record, types, processes=processes, went=self._went, again=self._again).run()
         lines = [orjson.loads(line) for _, line in zip(range(LINES + 1), outcome.lines, strict=False)]
-        self.answer.instances, self.answer.more = lines[:LINES], len(lines) > LINES
+        hide = self._served.hide(self._asking)
+        self.answer.instances = [without_secrets(line, hide) for line in lines[:LINES]]
+        self.answer.more = len(lines) > LINES
         self.answer.effects_fired = outcome.fired
         words: dict[str, object] = {"against": self.asked.against, "type": self.asked.type, "rounds": outcome.rounds}
         self.answer.summary = orjson.loads(
@@ -147,12 +184,12 @@ class WhatIfBoard:
         self._runs: OrderedDict[int, ServedWhatIf] = OrderedDict()
         self._number = 0
 
-    def begin(self, served: ServedStore, asked: WhatIfBody) -> WhatIfAnswer:
+    def begin(self, served: ServedStore, asking: Principal, asked: WhatIfBody) -> WhatIfAnswer:
         """Raises Overloaded while another run is under way."""
         if any(one.answer.state is EnumWhatIf.RUNNING for one in self._runs.values()):
             raise Overloaded("another what-if is under way; wait for it, or cancel it", retry_after_s=5.0)
         self._number += 1
-        one = self._runs[self._number] = ServedWhatIf(served, self._number, asked)
+        one = self._runs[self._number] = ServedWhatIf(served, asking, self._number, asked)
         while len(self._runs) > KEPT:
             self._runs.popitem(last=False)
         return one.answer
@@ -185,7 +222,7 @@ async def begin(served: Served, board: Board, asking: Asking, body: WhatIfBody) 
     if served.app is None:
         raise NoApp("a what-if needs the code that made the record; start the service with --app APP")
     _check_place(body.against)
-    answer = board.begin(served, body)
+    answer = board.begin(served, asking, body)
     served.audit.tell(asking, "whatif", body.type or "*", body.against, None, "begun")
     return answer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -28,6 +29,11 @@ class HiddenFields:
         if isinstance(value, list):
             return [self.hide(part, path) for part in value]
         return value
+
+    def hides(self, path: str) -> bool:
+        """Whether the value at ``path`` (``items[0].card``) is secret, by its name or by that of something around it."""
+        names = tuple(part for part in re.split(r"[.\[\]]+", path) if part and not part.isdecimal())
+        return any(self._is_secret(names[: n + 1]) for n in range(len(names)))
 
     def _matches(self, path: tuple[str, ...]) -> bool:
         return bool(self._names.matching(path))
