@@ -19,7 +19,7 @@ import pytest
 
 from onex.cli.demo.command import Proof, perform
 from onex.cli.demo.files import DemoFiles
-from onex.cli.demo.trial import kill_moments
+from onex.cli.demo.trial import Trial, kill_moments
 from onex.cli.demo.verdict import DemoResult
 from onex.cli.demo.workload import orders
 from onex.cli.main import main
@@ -218,3 +218,19 @@ def test_a_wrong_wish_is_told_and_nothing_is_made(
 
 def test_the_json_names_are_those_promised() -> None:
     assert list(DemoResult.model_fields) == KEYS
+
+
+def test_a_kill_that_somebody_asks_for_is_one_more_and_changes_nothing(tmp_path: Path) -> None:
+    """Asked for as soon as the second engine takes work, so it may meet the one that the second drawn kill is for."""
+    with DemoFiles(f"sqlite:///{tmp_path / 'proof.db'}") as place:
+        engines: list[Trial] = []
+
+        def ready(trial: Trial) -> None:
+            engines.append(trial)
+            if len(engines) == 2:
+                assert trial.kill_now()
+                assert not trial.kill_now(), "it is dead"
+
+        proof = perform(orders(60, place.folder), place, 1, io.StringIO(), ready=ready)
+    assert proof.faults == []
+    assert proof.result.kills == 3 and len(engines) == 4

@@ -138,19 +138,21 @@ def perform(
     names_commands: bool = True,
     engine: Sequence[str] = ENGINE,
     between: Callable[[], None] = lambda: None,
+    ready: Callable[[Trial], None] = lambda trial: None,
 ) -> Proof:
     """The demo without its final output; progress goes to ``stream``. Raises OnexError when the demo cannot run."""
     with DemoProgress(stream, workload.effects, f"one of {workers} workers" if workers else "the engine") as progress:
         progress.say(f"{workload.title}: {workload.effects:,} effects expected outside the engine")
         trial = Trial(
-            workload, place.store_url, place.folder, seed, progress, workers=workers, engine=engine, between=between
-        )
+            workload, place.store_url, place.folder, seed, progress, workers=workers, engine=engine, between=between,
+            ready=ready,
+        )  # fmt: skip
         witnessed = asyncio.run(trial.run())
         progress.say(f"all done after {witnessed.wall_s:.1f} s; auditing the log and folding every instance again")
         tally = trial.ledger.read()
         checked = asyncio.run(check(place.store_url, workload.app, witnessed, tally, seed))
     found = demo_result(witnessed, tally, checked, str(place.proof.resolve()), str(workload.report or ""))
-    wrong = faults(found, tally, checked)
+    wrong = faults(found, tally, checked, witnessed.kills_asked)
     lines = rows(found, tally, checked, workers)
     commands = _commands(workload, place) if names_commands else []
     write_page(place.proof, workload, witnessed, found, lines, wrong, commands)

@@ -21,6 +21,9 @@ the report.
 7. One engine says itself when nothing is due any more. Of several none can: ``_finish_workers`` asks the store, first the inbox and
    then the outbox. A message to another worker keeps its row in the outbox until it is answered: none is missed in between.
 
+8. ``kill_now`` is a kill that somebody asks for, by the page. It is one more: those of KILLS come as drawn. One that was about to
+   meet the same engine meets the next one.
+
 What may go wrong: an engine ends without a kill, or hangs (EngineEnded, with its last output); it refuses an input
 (InputRefused). Whatever happens, ``_run_engine`` kills the process that it started.
 """
@@ -111,10 +114,14 @@ class ProgressListener(Protocol):
 
 
 class EngineKill(NamedTuple):
-    """One kill that happened, when ``effects`` were seen; ``withheld``: one of them was done and not acknowledged."""
+    """One kill that happened, when ``effects`` were seen; ``withheld``: one of them was done and not acknowledged.
+
+    ``asked``: somebody asked for it, beside those that were drawn.
+    """
 
     effects: int
     withheld: bool
+    asked: bool = False
 
 
 class TrialResult(NamedTuple):
@@ -130,9 +137,14 @@ class TrialResult(NamedTuple):
     def kills(self) -> int:
         return len(self.struck)
 
+    @property
+    def kills_asked(self) -> int:
+        return sum(one.asked for one in self.struck)
+
 
 class Trial:
     """``engine``: the command line of an engine. ``between`` is called after each kill, while the killed engine does not run.
+    ``ready`` is called each time an engine takes work.
 
     ``workers``: how many share the store; None for one engine that has it alone.
     """
@@ -148,11 +160,12 @@ class Trial:
         workers: int | None = None,
         engine: Sequence[str] = ENGINE,
         between: Callable[[], None] = lambda: None,
+        ready: Callable[[Trial], None] = lambda trial: None,
     ) -> None:
         self.workload, self.store_url, self.workers = workload, store_url, workers
         self.ledger = EffectLedger(folder / "ledger.jsonl")
         self.log = folder / "engine.log"
-        self._progress, self._command, self._between = progress, engine, between
+        self._progress, self._command, self._between, self._ready = progress, engine, between, ready
         self._moments = deque(kill_moments(workload.effects, random.Random(seed)))  # noqa: S311 - a moment, not a secret
         self._left = {one.number: one for one in workload.inputs}
         self._unsent = deque(workload.inputs)
@@ -255,6 +268,7 @@ class Trial:
             self._send_inputs(engine)
         elif isinstance(message, EngineReady):
             engine.ready = True
+            self._ready(self)
             self._send_inputs(engine)
         elif isinstance(message, Pulse):
             engine.pulse = message
@@ -324,17 +338,28 @@ class Trial:
 
     async def _kill(self, engine: EngineProcess, moment: KillMoment) -> None:
         await asyncio.sleep(moment.wait_s)
+        self._kill_task = None
+        if self._killed(engine, withheld=moment.withhold):
+            self._moments.popleft()
+            for other in self._engines:  # what waited for the kill may be written down
+                other.arrived.set()
+
+    def kill_now(self) -> bool:
+        """Kill an engine that takes work, as somebody asks. False where none does: between two, and when all is done."""
+        return any(self._killed(one, asked=True) for one in self._engines if one.ready and not one.ended)
+
+    def _killed(self, engine: EngineProcess, *, withheld: bool = False, asked: bool = False) -> bool:
+        """False for one that was killed already, or has ended by itself: ``_run_engine`` reports that."""
+        if engine.killed:
+            return False
         try:
             engine.process.kill()
-        except ProcessLookupError:  # it ended by itself; ``_run_engine`` reports that
-            return
+        except ProcessLookupError:
+            return False
         engine.killed = True
-        self._moments.popleft()
-        self._kill_task = None
-        for other in self._engines:  # what waited for the kill may be written down
-            other.arrived.set()
-        self._struck.append(EngineKill(self.ledger.effects, moment.withhold))
-        self._progress.killed(len(self._struck), self.ledger.effects, withheld=moment.withhold)
+        self._struck.append(EngineKill(self.ledger.effects, withheld, asked))
+        self._progress.killed(len(self._struck), self.ledger.effects, withheld=withheld)
+        return True
 
 
 async def _is_due(reader: Reader, now_us: int) -> bool:
