@@ -105,6 +105,9 @@ def _ctrl_c_ignored() -> Iterator[None]:
 def serve(line: Connection, run: Callable[[], Coroutine[object, object, None]], command: str) -> None:
     """The whole life of a child: runs until ``run`` returns or the parent is gone. ``command`` is named in a defect."""
     os.dup2(2, 1)
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # the parent ends it; one that a thread started does not ignore Ctrl-C yet
     try:
         try:
             asyncio.run(run())

@@ -52,6 +52,7 @@ class SessionAnswer(Answered):
     store: str
     app: str | None
     version: str
+    demo: bool = Field(description="this service is part of onex demo: see /api/demo")
 
 
 class NodeAnswer(Answered):
@@ -90,6 +91,7 @@ async def session(served: Served, asking: Asking) -> SessionAnswer:
         store=served.shown,
         app=None if served.facts is None else served.facts.name,
         version=version("onex"),
+        demo=served.demonstration is not None,
     )
 
 

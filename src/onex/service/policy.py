@@ -55,6 +55,8 @@ POLICIES: Final[Mapping[tuple[str, str], EnumRole]] = {
     ("GET", "/api/whatif/{number}"): VIEWER,
     ("POST", "/api/whatif"): ADMIN,
     ("DELETE", "/api/whatif/{number}"): ADMIN,
+    ("GET", "/api/demo"): VIEWER,
+    ("POST", "/api/demo/kill"): ADMIN,
 }
 
 

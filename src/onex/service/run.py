@@ -17,6 +17,7 @@ from ..kernel.errors import ValidationError
 from ..wiring.log_listener import Logger
 from .access import Tokens
 from .api import close_api, make_api
+from .demo_answers import Demonstration
 from .served_store import serving
 
 GRACE_S: Final = 2
@@ -72,10 +73,15 @@ async def serve(
     engine: str = "",
     begun: Callable[[RunningService], None] = lambda running: None,
     audit: Logger | None = None,
+    demonstration: Demonstration | None = None,
 ) -> None:
-    """Until SIGINT or SIGTERM. ``begun`` hears of it once it answers. Raises ServiceExposed, OSError, ContractError."""
+    """Until SIGINT or SIGTERM. ``begun`` hears of it once it answers. ``demonstration``: the demo it is part of.
+
+    Raises ServiceExposed, OSError, ContractError.
+    """
     check_exposure(at.host, tokens)
     async with serving(url, app, tokens, engine, audit) as served:
+        served.demonstration = demonstration
         api = make_api(served, _names(at))
         config = uvicorn.Config(
             api, host=at.host, port=at.port, log_config=None, access_log=False, lifespan="off", server_header=False,

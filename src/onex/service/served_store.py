@@ -33,6 +33,7 @@ from ..wiring.recorded import RunSource
 from .access import NotAllowed, Principal, Tokens
 from .audit import CommandAudit
 from .defence import new_csrf
+from .demo_answers import Demonstration
 from .first_passes import Passes
 
 WATCH_AGAIN_S: Final = 0.2
@@ -67,6 +68,7 @@ class ServedStore:
         self.reader, self.client, self.url, self.app, self.tokens = reader, client, url, app, tokens
         self.figures, self.audit = SummaryReader(reader, url, engine), audit
         self.csrf = new_csrf()
+        self.demonstration: Demonstration | None = None
         self.commands = 0
         """How many wait for the engine's answer."""
         self.source = RunSource(store_url=url)

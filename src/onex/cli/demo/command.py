@@ -6,7 +6,9 @@ import asyncio
 import secrets
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NamedTuple, TextIO
@@ -18,6 +20,7 @@ from ..console import fields, note, say, say_json, styled, table
 from ..exit_codes import FINE, FOUND
 from .check import check
 from .files import STORE_URL, DemoFiles
+from .page import DemoPage
 from .progress import DemoProgress
 from .proof_page import conclusion, write_page
 from .trial import ENGINE, Trial
@@ -30,6 +33,10 @@ INSTANCES = 2000
 class EnumWorkflow(StrEnum):
     ORDERS = "orders"
     CODE_ANALYSIS = "code_analysis"
+
+
+def ignore(trial: Trial) -> None:
+    """Nobody watches."""
 
 
 def demo(
@@ -63,6 +70,13 @@ def demo(
             help="Name commands that look into the store; without, where it ends with the demo.",
         ),
     ] = True,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--page/--no-page",
+            help="Serve a page of it on the loopback, with a button that kills the engine; on a terminal until Ctrl-C.",
+        ),
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Run real workflows, kill their engine twice, and prove that nothing was lost.
@@ -77,7 +91,7 @@ def demo(
     \b
     Examples:
       onex demo
-      onex demo --path src
+      onex demo --path src --no-page
       onex demo --workflow orders --instances 20000 --json
       onex demo --store sqlite:////tmp/proof.db --seed 7 --keep
       onex demo --workers 3 --store postgres://db/shop
@@ -85,10 +99,15 @@ def demo(
     chosen = secrets.randbelow(2**32) if seed is None else seed
     place = DemoFiles(store, shared=workers is not None)
     workload = job(workflow, instances, path, place.folder)
-    with place:
+    watched = DemoPage(place.store_url, workload.app, workload.title, workload.effects, note)
+    with place, watched:
+        ready = watched.ready if page else ignore
         try:
             stream = sys.stderr if as_json else sys.stdout
-            proof = perform(workload, place, chosen, stream, workers=workers, names_commands=commands)
+            proof = perform(
+                workload, place, chosen, stream, workers=workers, names_commands=commands, ready=ready,
+                proved=watched.proved,
+            )  # fmt: skip
         except KeyboardInterrupt:
             if not keep:
                 place.tidy()
@@ -96,11 +115,20 @@ def demo(
             raise
         if not keep and not proof.faults:
             place.tidy()
-    if as_json:
-        say_json(proof.result.model_dump())
-    else:
-        show_proof(proof, place, chosen)
+        if as_json:
+            say_json(proof.result.model_dump())
+        else:
+            show_proof(proof, place, chosen)
+        if page and not as_json and sys.stdin.isatty() and sys.stdout.isatty() and watched.wait_begun():
+            _until_ctrl_c(watched.address)
     raise typer.Exit(proof.exit_code)
+
+
+def _until_ctrl_c(address: str) -> None:
+    say()
+    say(f"The page of it stays on {address} until Ctrl-C.")
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 def job(workflow: EnumWorkflow | None, instances: int | None, path: Path | None, folder: Path) -> Workload:
@@ -138,7 +166,8 @@ def perform(
     names_commands: bool = True,
     engine: Sequence[str] = ENGINE,
     between: Callable[[], None] = lambda: None,
-    ready: Callable[[Trial], None] = lambda trial: None,
+    ready: Callable[[Trial], None] = ignore,
+    proved: Callable[[list[ProofRow], list[str]], None] = lambda rows, conclusion: None,
 ) -> Proof:
     """The demo without its final output; progress goes to ``stream``. Raises OnexError when the demo cannot run."""
     with DemoProgress(stream, workload.effects, f"one of {workers} workers" if workers else "the engine") as progress:
@@ -156,6 +185,7 @@ def perform(
     lines = rows(found, tally, checked, workers)
     commands = _commands(workload, place) if names_commands else []
     write_page(place.proof, workload, witnessed, found, lines, wrong, commands)
+    proved(lines, [*conclusion(wrong, found.effects_retried), *wrong])
     for fault in wrong:
         progress.say(f"wrong: {fault}")
     return Proof(found, wrong, lines, commands)

@@ -40,23 +40,39 @@ def count_effects(reports: Iterable[EffectReport]) -> EffectCounts:
 
 
 class EffectLedger:
-    """One line per report, in order of arrival. ``effects`` counts different effects: the progress of the work."""
+    """One line per report, in order of arrival. ``effects`` counts different effects: the progress of the work.
+
+    ``retried`` and ``repeated`` are what ``read`` counts in the end, as far as it has come.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("xb")
-        self._seen: set[SeenEffect] = set()
+        self._first: dict[SeenEffect, tuple[str, str]] = {}
+        self._repeated: set[SeenEffect] = set()
+        self.retried = 0
 
     @property
     def effects(self) -> int:
-        return len(self._seen)
+        return len(self._first)
+
+    @property
+    def repeated(self) -> int:
+        return len(self._repeated)
 
     def write(self, reports: Sequence[EffectReport]) -> None:
         """Durable when it returns."""
         self._file.writelines(report.model_dump_json().encode() + b"\n" for report in reports)
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._seen.update(report.seen for report in reports)
+        for report in reports:
+            told = report.idempotency_key, report.body
+            first = self._first.setdefault(report.seen, told)
+            if first is told:
+                continue
+            self.retried += first[0] == told[0]
+            if first != told:
+                self._repeated.add(report.seen)
 
     def read(self) -> EffectCounts:
         """Counts, read from the file."""

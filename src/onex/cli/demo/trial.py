@@ -344,6 +344,15 @@ class Trial:
             for other in self._engines:  # what waited for the kill may be written down
                 other.arrived.set()
 
+    @property
+    def takes_work(self) -> bool:
+        return any(one.ready and not one.ended and not one.killed for one in self._engines)
+
+    @property
+    def kills(self) -> int:
+        """So far."""
+        return len(self._struck)
+
     def kill_now(self) -> bool:
         """Kill an engine that takes work, as somebody asks. False where none does: between two, and when all is done."""
         return any(self._killed(one, asked=True) for one in self._engines if one.ready and not one.ended)

@@ -1,0 +1,116 @@
+"""The page of a demo: the service in the demo's own process, so that who watches can kill the engine from it.
+
+The trial and the service have an event loop each, in a thread each. The service begins when the first engine takes work: the store
+is there by then. A kill crosses from the one loop to the other; figures are read without a lock, since each is one number.
+
+Where the page cannot be served (its libraries are missing, no port is free), the demo goes on without it and says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from ...kernel.errors import OnexError
+from ...service.demo_answers import DemoAnswer, DemoRow
+from .trial import Trial
+from .verdict import ProofRow
+
+BEGIN_S = 20.0
+END_S = 5.0
+
+
+class DemoPage:
+    """``say`` is told the address, or why there is none. Use it as a context manager: at the end nothing is served any more."""
+
+    def __init__(self, url: str, app: Path, title: str, effects: int, say: Callable[[str], None]) -> None:
+        self._url, self._app, self._title, self._effects, self._say = url, app, title, effects, say
+        self._trial: Trial | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._end: Callable[[], None] = lambda: None
+        self._told = threading.Event()
+        self._rows: list[ProofRow] = []
+        self._conclusion: list[str] = []
+        self.address = ""
+
+    def __enter__(self) -> DemoPage:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end()
+        if self._thread is not None:
+            self._thread.join(END_S)
+
+    # --- for the trial --------------------------------------------------------------------------------------------------
+
+    def ready(self, trial: Trial) -> None:
+        """An engine takes work. Called in the loop of the trial."""
+        if self._thread is None:
+            self._trial, self._loop = trial, asyncio.get_running_loop()
+            self._thread = threading.Thread(target=self._serve, name="onex-demo-page", daemon=True)
+            self._thread.start()
+
+    def proved(self, rows: list[ProofRow], conclusion: list[str]) -> None:
+        """All is done, and this came of it."""
+        self._rows, self._conclusion = rows, conclusion
+
+    def wait_begun(self) -> bool:
+        """Whether it is served, once that is known."""
+        return self._thread is not None and self._told.wait(BEGIN_S) and bool(self.address)
+
+    # --- for the service ------------------------------------------------------------------------------------------------
+
+    def told(self) -> DemoAnswer:
+        trial = self._trial
+        assert trial is not None, "the service begins with the first engine"
+        return DemoAnswer(
+            title=self._title,
+            effects=self._effects,
+            effects_seen=trial.ledger.effects,
+            effects_retried=trial.ledger.retried,
+            effects_repeated=trial.ledger.repeated,
+            kills=trial.kills,
+            engine_takes_work=trial.takes_work,
+            done=bool(self._conclusion),
+            rows=[DemoRow(what=what, number=number, meaning=meaning) for what, number, meaning in self._rows],
+            conclusion=self._conclusion,
+        )
+
+    async def kill(self) -> bool:
+        assert self._trial is not None and self._loop is not None, "the service begins with the first engine"
+        try:
+            asked = asyncio.run_coroutine_threadsafe(_killed(self._trial), self._loop)
+        except RuntimeError:  # the trial is over, and its loop closed
+            return False
+        return await asyncio.wrap_future(asked)
+
+    # --- its thread -----------------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        try:
+            from ...service.access import Tokens
+            from ...service.run import RunningService, ServiceAddress, serve
+        except ImportError as error:
+            self._failed(f"a library is missing ({error}). pip install 'PATH/TO/ONEX[server]' installs it")
+            return
+
+        def begun(running: RunningService) -> None:
+            self._end, self.address = running.end, running.address
+            self._say(f"watch it, and kill it, on {running.address}")
+            self._told.set()
+
+        try:
+            asyncio.run(serve(self._url, self._app, ServiceAddress(), Tokens(), begun=begun, demonstration=self))
+        except (OnexError, OSError) as error:
+            self._failed(str(error))
+
+    def _failed(self, why: str) -> None:
+        self._say(f"there is no page: {why}")
+        self._told.set()
+
+
+async def _killed(trial: Trial) -> bool:
+    return trial.kill_now()
