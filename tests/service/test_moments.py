@@ -112,7 +112,7 @@ def test_each_moment_is_as_the_engine_folds_it(
 ) -> None:
     monkeypatch.setattr(room, "SEGMENT_BYTES", 100_000)  # not every state of a segment is kept
     chosen = random.Random(7)  # a fixed seed
-    versions = [1, 999, 1000, 1001, ROWS, 1, *(chosen.randint(1, ROWS) for _ in range(40))]
+    versions = [1, 999, 1000, 1001, ROWS, 1, *(chosen.randint(1, ROWS) for _ in range(15))]
 
     async def expected() -> dict[int, bytes]:
         inert = InertApp(recorded / "count.py")

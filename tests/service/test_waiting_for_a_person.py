@@ -83,7 +83,8 @@ def test_a_person_approves_or_cancels_what_waits(tmp_path: Path, monkeypatch: py
         assert saga.get("instance/wait", key="order_saga:b").body["status"] == "cancelled"
 
 
-def test_a_what_if_tells_what_differs_and_fires_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def two_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store of two orders, and beside the code that made it another one, which refuses them."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ONEX_ORDERS_DIR", str(tmp_path / "out"))
     for name in ("orders", "changed/orders"):
@@ -94,6 +95,11 @@ def test_a_what_if_tells_what_differs_and_fires_nothing(tmp_path: Path, monkeypa
     filled(
         store, tmp_path / "orders", [("orders:a", "place", {"items": ITEMS}), ("orders:b", "place", {"items": ITEMS})]
     )
+    return store
+
+
+def test_a_what_if_tells_what_differs_and_fires_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = two_codes(tmp_path, monkeypatch)
     with running(store, tmp_path / "orders", engine=None) as served:
         assert served.post("whatif", {"against": "/etc"}).status == 403
         begun = served.post("whatif", {"against": "changed/orders"})
@@ -109,12 +115,18 @@ def test_a_what_if_tells_what_differs_and_fires_nothing(tmp_path: Path, monkeypa
         assert told["instances"][0]["refused"][0]["version"] == 1
         (listed,) = served.get("whatif").body["runs"]
         assert (listed["number"], listed["summary"]) == (number, None)
-        again = served.post("whatif", {"against": "changed/orders"}).body["number"]
+
+
+@pytest.mark.long
+def test_a_what_if_is_cancelled_and_one_that_cannot_run_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = two_codes(tmp_path, monkeypatch)
+    with running(store, tmp_path / "orders", engine=None) as served:
+        number = served.post("whatif", {"against": "changed/orders"}).body["number"]
         csrf = served.get("session").body["csrf"]
-        assert served.call("DELETE", f"/api/whatif/{again}", headers={"X-CSRF-Token": csrf}).status == 204
-        assert served.get(f"whatif/{again}").body["state"] in ("cancelled", "done")
+        assert served.call("DELETE", f"/api/whatif/{number}", headers={"X-CSRF-Token": csrf}).status == 204
+        assert served.get(f"whatif/{number}").body["state"] in ("cancelled", "done")
         wrong = served.post("whatif", {"against": "no-such-revision"}).body["number"]
-        told = {"state": "running"}
-        while told["state"] == "running":
-            told = served.get(f"whatif/{wrong}", wait_s=30).body
+        told = served.get(f"whatif/{wrong}", wait_s=30).body
         assert (told["state"], bool(told["error"])) == ("failed", True)
