@@ -9,13 +9,25 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import JsonValue
 
-from onex.bus import BusMessage, BusRefused, Headers, ReceivedMessage
+from onex.adapters.memory.bus import MemoryBroker, MemoryBus
+from onex.adapters.memory.read import Tables
+from onex.adapters.memory.store import MemoryStore
+from onex.bus import BusMessage, BusRefused, Headers, ReceivedMessage, TopicPartition
 from onex.engine.bus.consumed_topics import TopicRoutes
+from onex.engine.bus.intake import BusIntake
+from onex.engine.bus.service import EventBusService
 from onex.engine.bus.topics import BusTopics, ConsumedTopic
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import ModelAction, WorkflowKey
 from onex.kernel.envelope import OnexEnvelopeV1
+from onex.kernel.membership import Worker as WorkerOfStore
 from onex.kernel.message_signature import SharedKeys
-from tests.engine.conftest import OneStore
+from onex.kernel.route import shard_of
+from onex.simulation.host import Host
+from onex.simulation.seeded_run import Sim
+from onex.simulation.seeded_run import run as simulated
+from tests.engine.conftest import ENV, OneStore
+from tests.engine.jobs import Worker, registry
 from tests.engine.test_bus_intake import TOPIC, Line, run
 
 EVENTS = "shop.events.v1"
@@ -214,3 +226,35 @@ def test_a_message_is_finished_when_all_who_read_it_have_answered(line: EventLin
 
 def _job(key: int) -> WorkflowKey:
     return WorkflowKey("job", str(key))
+
+
+def test_an_event_of_an_instance_that_another_worker_has_is_judged_there() -> None:
+    async def scenario(sim: Sim) -> None:
+        tables, broker = Tables(shards=8), MemoryBroker(partitions=1)
+        workers: list[tuple[Host, ReducerPatternEngine]] = []
+        for name in ("a", "b"):
+            host, its = sim.host(name), MemoryStore(tables, now_s=sim.clock.monotonic)
+            engine = ReducerPatternEngine(its, its, registry(Worker()), host.clock, host.ids, ENV, check_all=True)
+            await host.spawn(engine.share(WorkerOfStore(name, 1.0), its, its, its.watch()))
+            workers.append((host, engine))
+        await sim.clock.sleep(5.0)
+        (host, engine), (_, other) = workers
+        elsewhere = next(n for n in range(99) if shard_of(_job(n), 8) in other.service.fences)
+        same = event({"amount": 5}, key=str(elsewhere))
+        wrong = event({"amount": "x"}, key=str(elsewhere))
+        await MemoryBus(broker).publish([same, same, wrong])
+        service = EventBusService(MemoryBus(broker), host.clock, engine.service.events)
+        rows = [ConsumedTopic("job", EVENTS, "add", "counted")]
+        routes = TopicRoutes([TOPIC], rows)
+        intake = BusIntake(engine.service, engine.wire, service, "engines", routes, others=engine.relay.others)
+        await host.spawn(intake.start())
+        await sim.clock.sleep(10.0)
+        assert broker.groups["engines"].committed == {TopicPartition(EVENTS, 0): 3}
+        history = await engine.reader.history(_job(elsewhere), 0, 10)
+        assert [(one.version, one.row.issuer) for one in history] == [(1, "counter")]
+        assert len(broker.topic(f"{EVENTS}.dlq")[0].messages) == 1
+        await host.spawn(intake.close())
+        for one, its_engine in workers:
+            await one.spawn(its_engine.close())
+
+    simulated(scenario, 1).result()

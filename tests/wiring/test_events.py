@@ -17,7 +17,7 @@ import pytest
 
 import onex
 from onex.adapters.memory.bus import MemoryBroker, MemoryBus
-from onex.bus import BusMessage, EventBus
+from onex.bus import BusMessage, BusRefused, EventBus
 from onex.kernel.action import WorkflowKey
 from onex.kernel.envelope import OnexEnvelopeV1
 from onex.views.causes import Causes, causes_of
@@ -183,3 +183,17 @@ async def resend(bus: EventBus) -> None:
     found = [one for _ in range(4) for one in await member.read(10)][:1]
     assert [OnexEnvelopeV1.from_bytes(one.value).event_type for one in found] == ["DataAvailableEvent"]
     await bus.publish([BusMessage(one.topic, one.key, one.value, one.headers) for one in found])
+
+
+def test_an_app_that_reads_or_publishes_does_not_start_without_a_bus(tmp_path: Path) -> None:
+    for name, text, says in (
+        ("reader", READER, "tables reads lake.data.v1 from the bus, and this engine has none; set ONEX_BUS"),
+        ("writer", WRITER, "the target 'event:DataAvailableEvent' publishes on the bus"),
+    ):
+        with pytest.raises(BusRefused, match=says):
+            asyncio.run(opened(app(tmp_path, name, text)))
+
+
+async def opened(path: Path) -> None:
+    async with await onex.open("memory:", path):
+        pass

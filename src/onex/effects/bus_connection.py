@@ -17,17 +17,16 @@ class BusConnection:
         self._is_there = asyncio.Event()
         self._has_bus = True
 
-    def needed_by(self, target: str) -> None:
-        """``target`` publishes, so the engine must have a bus."""
-        self._needed_by.append(target)
+    def needed_by(self, what: str) -> None:
+        """``what`` says in words who publishes or reads, so the engine must have a bus."""
+        self._needed_by.append(what)
 
     def check(self, *, has_bus: bool) -> None:
-        """Raises BusRefused for an engine without a bus, if a target needs one."""
+        """Raises BusRefused for an engine without a bus, if something needs one."""
         self._has_bus = has_bus
         if self._needed_by and not has_bus:
             raise BusRefused(
-                f"the target {self._needed_by[0]!r} publishes on the bus, and this engine has none; "
-                "set ONEX_BUS, or give bus= to onex.open"
+                f"{self._needed_by[0]} the bus, and this engine has none; set ONEX_BUS, or give bus= to onex.open"
             )
 
     def connect(self, bus: EventBusService) -> None:

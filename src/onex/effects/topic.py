@@ -39,7 +39,7 @@ class TopicEffect:
         self.name, self.topic, self.calls = name, target.name, calls
         self._result_model, self._context = result_model, context
         if target.required:
-            context.bus.needed_by(name)
+            context.bus.needed_by(f"the target {name!r} publishes on")
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         """Raises EffectFailed, EffectUnknown."""

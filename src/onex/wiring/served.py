@@ -129,6 +129,9 @@ class ServedApp(NamedTuple):
             executors[target] = given_executor(
                 given, target, at_once.get(target, 1), self.blobs, self.run_sync, result_model, events
             )
+        bus = one.contract.event_bus
+        if self.context is not None and bus is not None and bus.required and bus.subscribe_topics:
+            self.context.bus.needed_by(f"{one.name} reads {bus.subscribe_topics[0].topic} from")
         guard = self.watchdog.of(one.limits.step_budget_ms)
         return Workflow(
             Budgeted(one.reducer, guard),
