@@ -33,11 +33,14 @@ CODE = [
     "docs/markdown.py",
     "docs/api_contents.py",
     "docs/api_reference.py",
+    "docs/page_types.py",
+    "page/build.py",
     "make.py",
 ]
 NAMES = ["python3", "python3.13", "python3.12", "python3.11", "python3.14"]
 WANTED = "import sys; sys.exit(sys.version_info < (3, 11))"
 QUIET = ["--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]
+PAGE = ["page/build.py"]
 MISUSED, ENVIRONMENT = 2, 3
 
 
@@ -209,8 +212,13 @@ def _must(words: list[str], sentence: str) -> None:
 
 
 def setup(arguments: list[str]) -> int:
-    """make .venv with the locked dependencies and onex itself (done once, again when a lock changes)"""
+    """make .venv with the locked dependencies, onex itself and its page (done once, again when they change)"""
     return 0
+
+
+def page(arguments: list[str]) -> int:
+    """build the page of `onex serve` (set-up does it too, and goes on without where it cannot)"""
+    become(tool("python", *PAGE))
 
 
 def check(arguments: list[str]) -> int:
@@ -325,19 +333,21 @@ class Target(NamedTuple):
     make: Callable[[list[str]], int]
     takes_arguments: bool = False
     needs_setup: bool = True
+    needs_page: bool = False
 
 
 TARGETS: dict[str, Target] = {
-    "setup": Target(setup),
+    "setup": Target(setup, needs_page=True),
+    "page": Target(page),
     "check": Target(check),
     "format": Target(format),
-    "test": Target(test, takes_arguments=True),
-    "test-long": Target(test_long, takes_arguments=True),
-    "demo": Target(demo, takes_arguments=True),
+    "test": Target(test, takes_arguments=True, needs_page=True),
+    "test-long": Target(test_long, takes_arguments=True, needs_page=True),
+    "demo": Target(demo, takes_arguments=True, needs_page=True),
     "bench": Target(bench, takes_arguments=True),
     "peers": Target(peers, takes_arguments=True),
     "docs": Target(docs),
-    "wheel": Target(wheel),
+    "wheel": Target(wheel, needs_page=True),
     "lock": Target(lock, takes_arguments=True),
     "clean": Target(clean, needs_setup=False),
 }
@@ -357,6 +367,10 @@ def main(words: list[str]) -> int:
             raise Failed(f"it takes no arguments, and {shlex.join(arguments)} was given", MISUSED)
         if target.needs_setup:
             set_up()
+            if target.needs_page and (ROOT / PAGE[0]).exists():
+                run(
+                    [*tool("python", *PAGE), "--once"], say=False
+                )  # without it all else works, and it says what is missing
         return target.make(arguments)
     except Failed as failed:
         print(f"make {name}: {failed}", file=sys.stderr)  # noqa: T201

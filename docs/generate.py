@@ -27,6 +27,7 @@ from typer.main import get_command
 
 from docs.api_reference import api_pages
 from docs.markdown import MADE, row, table
+from docs.page_types import types_page
 from onex import records
 from onex.adapters import store_limits
 from onex.adapters import structlog_telemetry as log
@@ -71,6 +72,7 @@ from onex.workflows.code_analysis.finding import CHECKS, EnumCheckSeverity
 HERE = Path(__file__).parent / "reference"
 PROMISES = "../concepts/promises.md"
 ARCHITECTURE = "../architecture.md"
+PAGE_TYPES = "../../page/src/api/types.ts"
 
 
 def sentence(text: str | None) -> str:
@@ -783,6 +785,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "events.md": events_page,
     PROMISES: promises_page,
     ARCHITECTURE: architecture_page,
+    PAGE_TYPES: types_page,
     **api_pages(),
 }
 

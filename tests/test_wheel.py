@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -38,6 +39,9 @@ def onex(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("wheel")
     run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", place, ROOT], place)
     (wheel,) = place.glob("onex-*.whl")
+    bundle = ROOT / "src" / "onex" / "service" / "page"
+    built = {f"onex/service/page/{path.relative_to(bundle)}" for path in bundle.rglob("*") if path.is_file()}
+    assert built <= set(ZipFile(wheel).namelist()), "the page, where it was built, is in the wheel"
     run([sys.executable, "-m", "venv", place / "clean"], place)
     python = place / "clean" / "bin" / "python"
     install(python, "--require-hashes", "-r", ROOT / "requirements" / "runtime.txt")

@@ -179,7 +179,6 @@ def test_what_the_app_is(service: Service) -> None:
     assert all(line["path"].startswith("M") for line in one["drawing"]["lines"])
     assert service.get("workflow", name="nothing").status == 404
     assert {"source": "orders", "target": "bank", "kind": "file_operation"} in service.get("system").body["links"]
-    assert service.call("GET", "/").body["code"] == "page_missing"
     assert service.call("GET", "/health").body == {"status": "ready", "why": ""}
     assert service.call("GET", "/metrics").status == 404
 
@@ -192,6 +191,14 @@ def test_an_export_is_a_file_that_replays(service: Service, tmp_path: Path) -> N
     file = tmp_path / "a.onexrun"
     file.write_text(heard.body)
     assert main(["replay", str(ORDERS), "--from", str(file)]) == 0
+
+
+def test_where_the_page_was_not_built_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onex.service.page.page_files", lambda folder: {})
+    with running(f"sqlite:///{tmp_path}/s.db", None, engine=None) as alone:
+        heard = alone.call("GET", "/")
+        assert (heard.status, heard.body["code"]) == (404, "page_missing")
+        assert "make page" in heard.body["detail"]
 
 
 def test_a_service_without_an_engine_takes_the_action_for_the_next_one(tmp_path: Path) -> None:

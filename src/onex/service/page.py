@@ -54,7 +54,8 @@ def _file(request: Request, name: str) -> Response:
     there: Mapping[str, Path] = request.app.state.page
     if not there:
         raise PageMissing(
-            "the page is not part of this copy of ONEX; the API is: see /openapi.json. onex show and onex ls tell the same"
+            "the page was not built into this copy of ONEX: make page does it, and says what it needs. The API is here, see "
+            "/openapi.json; onex ls and onex show tell the same in a terminal"
         )
     if name not in there:
         raise NotFound(f"the page has no file {name[:80]!r}")

@@ -1,0 +1,218 @@
+// One instance as the page knows it: its outline, pages of its log, the moment under the playhead.
+//
+// A life may have a million events. So the log is read in pages of PAGE around the playhead, and at most PAGES of them are kept; the
+// outline (the whole life in at most 240 ranges) comes ready from the service, and so does each moment, folded there. While a person
+// drags, only the last version asked for matters: a question that is not answered yet is given up when the next one is asked.
+
+import { follow, get, get_folded } from "../api/client";
+import type {
+  InstanceAnswer,
+  IntentStoryAnswer,
+  IntentsAnswer,
+  LogAnswer,
+  LogEntryAnswer,
+  OutlineAnswer,
+  PassAnswer,
+  ProofAnswer,
+  RejectionAnswer,
+  RejectionsAnswer,
+  StretchAnswer,
+  WorkflowAnswer,
+} from "../api/types";
+
+const PAGE = 200;
+const PAGES = 20;
+const MOMENTS = 120;
+const AROUND = 260;
+
+export class Life {
+  readonly key: string;
+  readonly type: string;
+
+  version = $state(1);
+  first = $state(1);
+  last = $state(0);
+  ended = $state(false);
+  error = $state("");
+  pass = $state<PassAnswer | null>(null);
+  moment = $state.raw<InstanceAnswer | null>(null);
+  outline = $state.raw<OutlineAnswer | null>(null);
+  workflow = $state.raw<WorkflowAnswer | null>(null);
+  entries = $state.raw<ReadonlyMap<number, LogEntryAnswer>>(new Map());
+  stories = $state.raw<readonly IntentStoryAnswer[]>([]);
+  rejections = $state.raw<readonly RejectionAnswer[]>([]);
+  stretches = $state.raw<readonly StretchAnswer[] | null>(null);
+  proving = $state(false);
+  playing = $state(false);
+
+  private readonly over = new AbortController();
+  private asking = new AbortController();
+  private readonly moments = new Map<number, InstanceAnswer>();
+  private readonly pages = new Map<number, "asked" | LogEntryAnswer[]>();
+
+  constructor(key: string) {
+    this.key = key;
+    this.type = key.slice(0, key.indexOf(":"));
+  }
+
+  /** Begins at `version`, or at the newest. */
+  async begin(version: number | null): Promise<void> {
+    try {
+      const now = await get_folded<InstanceAnswer>("instance", { key: this.key }, this.over.signal, (pass) => (this.pass = pass));
+      this.pass = null;
+      this.first = now.first_version;
+      this.last = now.last_version;
+      this.ended = now.terminal;
+      this.keep(now);
+      this.go(version ?? this.last);
+      const outline = get<OutlineAnswer>("instance/outline", { key: this.key, points: 240 }, this.over.signal);
+      const refused = get<RejectionsAnswer>("rejections", { key: this.key, limit: 200 }, this.over.signal);
+      const stories = this.tell_stories();
+      this.outline = await outline;
+      this.rejections = (await refused).rejections.toReversed();
+      await stories;
+      this.workflow = await get<WorkflowAnswer>("workflow", { name: this.type }, this.over.signal).catch(() => null);
+    } catch (error) {
+      if (!this.over.signal.aborted) this.error = String(error instanceof Error ? error.message : error);
+      return;
+    }
+    void follow("instance/live", { key: this.key, after: this.last }, this.over.signal, (name, data) => {
+      if (name === "action") this.grown(data as LogEntryAnswer);
+      else if (name === "ended") this.ended = true;
+    });
+  }
+
+  end(): void {
+    this.over.abort();
+    this.asking.abort();
+  }
+
+  private grown(entry: LogEntryAnswer): void {
+    const followed = this.version === this.last;
+    const page = this.pages.get(page_of(entry.version));
+    if (Array.isArray(page)) page.push(entry);
+    this.last = Math.max(this.last, entry.version);
+    this.show();
+    if (followed) this.go(this.last);
+    void this.tell_stories();
+    void get<OutlineAnswer>("instance/outline", { key: this.key, points: 240 }, this.over.signal)
+      .then((outline) => (this.outline = outline))
+      .catch(() => {});
+  }
+
+  private async tell_stories(): Promise<void> {
+    const told = await get<IntentsAnswer>("instance/intents", { key: this.key }, this.over.signal).catch(() => null);
+    if (told) this.stories = told.intents;
+  }
+
+  // --- the playhead ---------------------------------------------------------------------------------------------------
+
+  go(version: number): void {
+    this.version = Math.min(Math.max(Math.round(version), this.first), Math.max(this.last, this.first));
+    this.read_around(this.version);
+    this.asking.abort();
+    const kept = this.moments.get(this.version);
+    // what an instance waits for is of its last version only, and that moves
+    if (kept && (this.version < this.last || kept.waiting)) {
+      this.moment = kept;
+      this.pass = null;
+      return;
+    }
+    this.asking = new AbortController();
+    void this.fold(this.version, this.asking.signal);
+  }
+
+  private async fold(version: number, signal: AbortSignal): Promise<void> {
+    const query = { key: this.key, version };
+    try {
+      const moment = await get_folded<InstanceAnswer>("instance", query, signal, (pass) => (this.pass = pass));
+      this.keep(moment);
+      if (this.version === version) {
+        this.moment = moment;
+        this.pass = null;
+        this.error = "";
+      }
+    } catch (error) {
+      if (!signal.aborted) this.error = String(error instanceof Error ? error.message : error);
+    }
+  }
+
+  private keep(moment: InstanceAnswer): void {
+    this.moments.set(moment.version, moment);
+    if (this.moments.size > MOMENTS) this.moments.delete(this.moments.keys().next().value!);
+  }
+
+  // --- the log --------------------------------------------------------------------------------------------------------
+
+  read_around(version: number): void {
+    const from = page_of(Math.max(this.first, version - AROUND));
+    const to = page_of(Math.min(Math.max(this.last, 1), version + AROUND));
+    for (let page = from; page <= to; page++) if (!this.pages.has(page)) void this.read(page);
+  }
+
+  private async read(page: number): Promise<void> {
+    this.pages.set(page, "asked");
+    try {
+      const query = { key: this.key, after: page * PAGE, limit: PAGE };
+      const answer = await get<LogAnswer>("instance/log", query, this.over.signal);
+      this.pages.set(page, answer.actions.filter((entry) => page_of(entry.version) === page));
+      const far = [...this.pages.keys()].sort((a, b) => this.distance(b) - this.distance(a));
+      for (const one of far.slice(0, Math.max(0, far.length - PAGES))) this.pages.delete(one);
+      this.show();
+    } catch {
+      this.pages.delete(page);
+    }
+  }
+
+  private distance(page: number): number {
+    return Math.abs(page - page_of(this.version));
+  }
+
+  private show(): void {
+    const shown = new Map<number, LogEntryAnswer>();
+    for (const page of this.pages.values()) if (Array.isArray(page)) for (const entry of page) shown.set(entry.version, entry);
+    this.entries = shown;
+  }
+
+  // --- refusals, proof ------------------------------------------------------------------------------------------------
+
+  /** The last version that stood when something was refused at `iso`. */
+  async version_at(iso: string): Promise<number> {
+    const us = Date.parse(iso) * 1000 + 999; // the service tells milliseconds
+    const ranges = this.outline?.ranges ?? [];
+    const range = ranges.findLast((one) => one.first_us <= us);
+    if (!range) return this.first;
+    if (range.last_us <= us) return range.last;
+    let after = range.first - 1;
+    for (;;) {
+      const { actions } = await get<LogAnswer>("instance/log", { key: this.key, after, limit: 1000 }, this.over.signal);
+      const found = actions.findLast((entry) => entry.issued_us <= us);
+      const end = actions.at(-1);
+      if (!end || !found || found !== end || end.version >= range.last) return found?.version ?? after;
+      after = end.version;
+    }
+  }
+
+  /** The next refusal behind the playhead; from the last one it begins again. */
+  async next_rejection(): Promise<void> {
+    if (!this.rejections.length) return;
+    const at = await Promise.all(this.rejections.map((one) => this.version_at(one.first_at)));
+    this.go(at.find((version) => version > this.version) ?? at[0]!);
+  }
+
+  async prove(): Promise<void> {
+    this.proving = true;
+    try {
+      const found = await get_folded<ProofAnswer>("instance/proof", { key: this.key }, this.over.signal, () => {});
+      this.stretches = found.stretches;
+    } catch (error) {
+      if (!this.over.signal.aborted) this.error = String(error instanceof Error ? error.message : error);
+    } finally {
+      this.proving = false;
+    }
+  }
+}
+
+function page_of(version: number): number {
+  return Math.floor((version - 1) / PAGE);
+}

@@ -1,0 +1,150 @@
+"""Stores that pages are opened on: made by real engines, with real effects."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import onex
+from examples.research.stand_in import server
+from onex.kernel.errors import OnexError
+from tests.cli.test_hostile_text import CONTRACT, PAYLOADS, REDUCER, yaml
+from tests.laws.tree import ROOT
+
+RESEARCH: Final = ROOT / "examples" / "research"
+TURNING: Final = "\u202e\u200b"
+MARK: Final = "window.pwned=1"
+"""What hostile text tries to run."""
+VECTORS: Final = (
+    f"<script>{MARK}</script>",
+    f"<img src=x onerror={MARK}>",
+    f"<svg onload={MARK}>",
+    f"<svg><script>{MARK}</script></svg>",
+    f"<iframe srcdoc='<script>parent.{MARK}</script>'></iframe>",
+    f"<a href=javascript:{MARK}>a</a>",
+    f"javascript:{MARK}",
+    f"{{{{constructor.constructor('{MARK}')()}}}}",
+    f"${{{MARK}}}",
+    f"{{@html '<img src=x onerror={MARK}>'}}",
+    f"<style>@import'http://127.0.0.9/x'</style><img src=http://127.0.0.9/y onerror={MARK}>",
+    f"<details open ontoggle={MARK}>",
+    f"<math><mtext><table><mglyph><style><img src=x onerror={MARK}>",
+    f"<meta http-equiv=refresh content='0;url=javascript:{MARK}'>",
+    f"<object data='data:text/html,<script>{MARK}</script>'></object>",
+    f"<input autofocus onfocus={MARK}>",
+    f"<base href=http://127.0.0.9/><script src=x></script><!--{MARK}",
+    f"<template><script>{MARK}</script></template>",
+)
+BEFORE: Final = (
+    "",
+    '">',
+    "'>",
+    "</title>",
+    "</text></svg>",
+    "</script>",
+    "--><!-- -->",
+    '"}]',
+    "]]>",
+    "\n\n",
+    "&lt;",
+    "\u202e",
+)
+"""What may end the place where a text stands."""
+HOSTILE: Final = [before + vector for vector in VECTORS for before in BEFORE]
+"""216 texts."""
+SAID: Final = 2
+"""So many of them are in one payload."""
+
+
+def research(place: Path) -> str:
+    """A store with two reports: one was approved at the second try and published, one waits for a person."""
+    store = f"sqlite:///{place}/s.db"
+
+    async def go() -> None:
+        async with await onex.open(store, RESEARCH) as engine:
+            for n in ("1", "2"):
+                await engine.submit(f"research:{n}", "start", {"question": "tea"})
+                await engine.idle()
+            with suppress(OnexError):
+                await engine.submit("research:1", "review.approve", {})
+            await engine.submit("research:1", "review.approve", {"by": "ada"})
+            await engine.idle()
+
+    with server(0) as model, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONEX_MODEL_AT", f"127.0.0.1:{model.server_port}")
+        patch.setenv("ONEX_RESEARCH_DIR", str(place / "reports"))
+        thread = threading.Thread(target=model.serve_forever)
+        thread.start()
+        try:
+            asyncio.run(go())
+        finally:
+            model.shutdown()
+            thread.join()
+    return store
+
+
+def hostile(place: Path) -> tuple[str, Path]:
+    """A store and its app, where each text of an instance id, a payload, a state, an error and a contract is hostile."""
+    app = place / "odd"
+    app.mkdir()
+    (app / "contract.yaml").write_text(yaml({**CONTRACT, "description": HOSTILE[1]}))
+    (app / "payloads.py").write_text(PAYLOADS)
+    (app / "reducer.py").write_text(REDUCER)
+    store = f"sqlite:///{place}/s.db"
+
+    async def go() -> None:
+        async with await onex.open(store, app) as engine:
+            for key, texts in odd_instances().items():
+                for n in range(0, len(texts), SAID):
+                    await engine.submit(key, "say", {"text": " ".join(texts[n : n + SAID])})
+            last = next(iter(odd_instances()))
+            for _ in range(3):  # three failures in a row hold an instance
+                with suppress(OnexError):
+                    await engine.submit(last, "say", {"text": "fail"})
+            with suppress(OnexError):
+                await engine.submit(last, HOSTILE[0], {})
+
+    asyncio.run(go())
+    return store, app
+
+
+def odd_instances() -> dict[str, list[str]]:
+    """Key -> what is said to it: nine instances, each with two dozen of the texts."""
+    return {
+        f"odd:{n}{HOSTILE[n * 24][:150]}{TURNING if n == 1 else ''}": HOSTILE[n * 24 : n * 24 + 24] for n in range(9)
+    }
+
+
+@contextmanager
+def served(store: str, app: Path) -> Iterator[str]:
+    """The address of a real `onex serve`, in a process of its own."""
+    words = [str(Path(sys.executable).with_name("onex")), "serve", store, "--app", str(app), "--listen", "127.0.0.1:0"]
+    process = subprocess.Popen(
+        [*words, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    try:
+        yield _address(process)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    told = process.stdout.readline()
+    assert told, "it says where it listens"
+    return str(json.loads(told)["address"])
