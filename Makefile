@@ -5,7 +5,7 @@ SHELL := bash
 
 ARGS ?=
 LOCK_ARGS ?=
-TARGETS := setup page check format test test-long demo bench peers docs wheel lock clean
+TARGETS := setup check format page test test-long demo bench peers docs wheel lock clean
 TAKE_ARGS := test test-long demo bench peers
 
 # A name on the PATH may be a shim that starts nothing, so each candidate is asked.

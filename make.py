@@ -338,9 +338,9 @@ class Target(NamedTuple):
 
 TARGETS: dict[str, Target] = {
     "setup": Target(setup, needs_page=True),
-    "page": Target(page),
     "check": Target(check),
     "format": Target(format),
+    "page": Target(page),
     "test": Target(test, takes_arguments=True, needs_page=True),
     "test-long": Target(test_long, takes_arguments=True, needs_page=True),
     "demo": Target(demo, takes_arguments=True, needs_page=True),
