@@ -123,7 +123,7 @@ class Browsing:
         try:
             visitor = Visitor(context.new_page(), address, self._axe)
             yield visitor
-            assert visitor.trouble == []
+            assert not visitor.trouble, visitor.trouble
         finally:
             context.close()
 

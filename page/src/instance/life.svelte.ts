@@ -65,13 +65,13 @@ export class Life {
       this.ended = now.terminal;
       this.keep(now);
       this.go(version ?? this.last);
-      const outline = get<OutlineAnswer>("instance/outline", { key: this.key, points: 240 }, this.over.signal);
-      const refused = get<RejectionsAnswer>("rejections", { key: this.key, limit: 200 }, this.over.signal);
-      const stories = this.tell_stories();
-      this.outline = await outline;
-      this.rejections = (await refused).rejections.toReversed();
-      await stories;
-      this.workflow = await get<WorkflowAnswer>("workflow", { name: this.type }, this.over.signal).catch(() => null);
+      const [outline, refused, workflow] = await Promise.all([
+        get<OutlineAnswer>("instance/outline", { key: this.key, points: 240 }, this.over.signal),
+        get<RejectionsAnswer>("rejections", { key: this.key, limit: 200 }, this.over.signal),
+        get<WorkflowAnswer>("workflow", { name: this.type }, this.over.signal).catch(() => null), // there may be no app
+        this.tell_stories(),
+      ]);
+      [this.outline, this.rejections, this.workflow] = [outline, refused.rejections.toReversed(), workflow];
     } catch (error) {
       if (!this.over.signal.aborted) this.error = String(error instanceof Error ? error.message : error);
       return;
@@ -196,8 +196,12 @@ export class Life {
   /** The next refusal behind the playhead; from the last one it begins again. */
   async next_rejection(): Promise<void> {
     if (!this.rejections.length) return;
-    const at = await Promise.all(this.rejections.map((one) => this.version_at(one.first_at)));
-    this.go(at.find((version) => version > this.version) ?? at[0]!);
+    try {
+      const at = await Promise.all(this.rejections.map((one) => this.version_at(one.first_at)));
+      this.go(at.find((version) => version > this.version) ?? at[0]!);
+    } catch (error) {
+      if (!this.over.signal.aborted) this.error = String(error instanceof Error ? error.message : error);
+    }
   }
 
   async prove(): Promise<void> {
