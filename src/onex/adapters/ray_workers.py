@@ -255,7 +255,7 @@ def _module(where: str) -> _Ray:
         return cast("_Ray", importlib.import_module("ray"))
     except ImportError as error:
         raise DependencyResolutionError(
-            f"ONEX_COMPUTE={where} needs Ray, which is not installed: pip install 'onex[ray]', or unset ONEX_COMPUTE"
+            f"ONEX_COMPUTE={where} needs Ray, which is not installed: pip install 'PATH/TO/ONEX[ray]', or unset ONEX_COMPUTE"
         ) from error
 
 

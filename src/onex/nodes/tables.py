@@ -55,4 +55,6 @@ def _columns(value: JsonValue) -> dict[str, list[JsonValue]]:
 
 
 def _missing(form: str, extra: str, error: ImportError) -> DependencyResolutionError:
-    return DependencyResolutionError(f"output format {form!r} needs the extra: pip install 'onex[{extra}]' ({error})")
+    return DependencyResolutionError(
+        f"output format {form!r} needs the extra: pip install 'PATH/TO/ONEX[{extra}]' ({error})"
+    )
