@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 
 import onex
-from onex.kernel.errors import EffectUnknown, InternalTrigger, OnexError
+from onex.kernel.errors import EffectFailed, EffectUnknown, InternalTrigger, OnexError
 from onex.kernel.intent import ModelIntent
 from onex.monitoring.engine_metrics import EngineMetrics
 from onex.monitoring.engine_probes import EngineProbes
@@ -21,6 +21,7 @@ from onex.monitoring.resources import LoopLag
 from onex.wiring.engine import WiredEngine
 from tests.cli.conftest import ITEMS, ORDERS
 from tests.laws.tree import ROOT
+from tests.orchestration.orchestra import FIRST, written
 
 GUIDE = ROOT / "docs" / "guides" / "monitoring.md"
 SUMS = ("_sum", "_count")
@@ -161,6 +162,7 @@ def test_the_guide_lists_every_metric_with_its_labels_and_no_other() -> None:
             "onex_target_intents_waiting": {"target"},
             "event_bus_events_consumed_total": {"topic"},
             "event_bus_events_passed_over_total": {"topic"},
+            "onex_orchestrations_paused": {"workflow_type"},
         } == listed
         assert len(histograms) == 5
 
@@ -183,6 +185,28 @@ def test_a_target_that_does_not_answer_shows_its_open_breaker_and_who_waits() ->
             assert of(found, "onex_breakers_opened_total") == 1
             assert of(found, "onex_target_intents_waiting", target="calls.bank") > 0
             assert of(found, "onex_effect_calls_total", target="bank", result="unknown") >= 3
+            await probes.close()
+
+    asyncio.run(go())
+
+
+def test_an_orchestration_that_is_held_by_a_failed_task_is_counted_as_paused(tmp_path: Path) -> None:
+    """So an alert finds the one that waits for a person; nothing else does."""
+    plan = written(tmp_path / "plan", "- {id: pay, effect: bank, payload: Thing, result: Made, on_failure: hold}\n")
+
+    def bank(intent: ModelIntent[BaseModel]) -> NoReturn:
+        raise EffectFailed("there is no such account")
+
+    async def go() -> None:
+        async with await onex.open("memory:", plan, executors={"bank": bank}) as engine:
+            probes = EngineProbes(engine, fresh_s=0.0)
+            metrics = EngineMetrics(engine, probes)
+            assert of(await samples(metrics), "onex_orchestrations_paused", workflow_type="plan") == 0
+            await engine.submit("plan:1", "start", FIRST)
+            await engine.wait("plan:1", until="paused")
+            async with asyncio.timeout(20):  # a scrape may show the counts of the one before
+                while of(await samples(metrics), "onex_orchestrations_paused", workflow_type="plan") != 1:
+                    await asyncio.sleep(0)
             await probes.close()
 
     asyncio.run(go())

@@ -18,12 +18,14 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from ..contracts.orchestration.expansion import PAUSED
 from ..engine.labelled_counts import FAULTS, LabelledCounts
 from ..engine.metrics import Latency
 from ..engine.probe import Probe, ProbeAnswer
 from ..engine.shard_projections import ProjectionOfShards
 from ..kernel.errors import OnexError
 from ..kernel.retry import EnumBreakerState
+from ..orchestration.progress import PlanState
 from ..ports import Counts, EnumAttempt
 from ..wiring.engine import WiredEngine
 from .engine_probes import EngineProbes
@@ -152,6 +154,12 @@ class EngineMetrics:
                 self._active(counts),
                 type_only,
             )
+            yield _gauge(
+                "onex_orchestrations_paused",
+                "Orchestrations that wait for a person to resume them, in the whole store.",
+                self._paused(counts),
+                type_only,
+            )
             yield _gauge("onex_rejections_kept", "Rows of refused actions.", {(): counts.rejections})
 
     @property
@@ -165,6 +173,11 @@ class EngineMetrics:
             if workflow is not None and status not in workflow.reducer.terminal:
                 active[of,] += number
         return active
+
+    def _paused(self, counts: Counts) -> Mapping[tuple[str], int]:
+        workflows = self._engine.registry.workflows
+        plans = [one.reducer.workflow_type for one in workflows if issubclass(one.reducer.state_type, PlanState)]
+        return {(of,): counts.by_status.get((of, PAUSED), 0) for of in plans}
 
     def _intents(self) -> Iterator[Metric]:
         counters, labelled = self._engine.counters, self.labelled
