@@ -18,6 +18,7 @@ from onex.kernel.errors import EffectFailed
 from tests.effects.http_server import Answer, Got, HangUp, http_server, json
 from tests.effects.pay import came_of, write_app
 
+ONEX = Path(sys.executable).with_name("onex")
 CANARIES = {
     "env": "canary-env-7f3a",
     "file": "canary-file/9c&1",
@@ -173,3 +174,12 @@ def test_where_a_target_is_reached_is_no_code(tmp_path: Path) -> None:
     assert len(codes) == 1
     dumped = json_text.dumps(app.workflows["pay"].contract.decided)
     assert "example" not in dumped
+
+
+def test_onex_run_says_at_its_start_what_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOT_SET_HERE", raising=False)
+    app = write_app(tmp_path, "bank: {http: {base_url: {env: NOT_SET_HERE}}}", "http: {path: /c}")
+    words = ["run", str(app), "--until-idle", "--store", f"sqlite:///{tmp_path / 's.db'}"]
+    told = subprocess.run([ONEX, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL).stderr
+    assert "the environment variable NOT_SET_HERE is not set here, and the calls that need it will fail" in told
+    assert f"{app.name}/contract.yaml:" in told

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel
 
@@ -24,6 +25,8 @@ from ..kernel.action import Blob, Nothing
 from ..kernel.intent import IntentSpec
 from ..nodes.io import Function
 from .load_report import LoadReport
+
+SETTING_NOT_SET: Final = "setting_not_set"
 
 
 class TargetChecks:
@@ -73,10 +76,10 @@ class TargetChecks:
                 for loc, setting in _settings_in(block, ("targets", name, key)):
                     if setting.env is not None and not os.environ.get(setting.env):
                         message = f"the environment variable {setting.env} is not set here"
-                        self._warning(loc, "setting_not_set", message, f"set {setting.env} where the engine runs")
+                        self._warning(loc, SETTING_NOT_SET, message, f"set {setting.env} where the engine runs")
                     if setting.file is not None and not Path(setting.file).is_file():
                         message = f"there is no file {setting.file} here"
-                        self._warning(loc, "setting_not_set", message, "put it where the engine runs")
+                        self._warning(loc, SETTING_NOT_SET, message, "put it where the engine runs")
 
     def _field(self, loc: Loc, field: str, payload: type[BaseModel]) -> None:
         """The payload has a field of this dotted path."""

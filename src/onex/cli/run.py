@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from ..app.target_checks import SETTING_NOT_SET
 from ..kernel.errors import OnexError
 from ..repository.contract_files import CONTRACT, folders_below
 from ..settings import read_settings
@@ -150,6 +151,7 @@ async def run_engine(
             say_it(f"health on http://{health.where}/health")
         _report_passed_over(Path(app), say_it)
         _report_stranded(engine, app, say_it)
+        _report_missing(engine, say_it)
         await _report_stopped(engine, say_it)
         view = await engine.materialize() if projection else None
         line = StatusLine(engine, view, begun, shown=talks)
@@ -211,6 +213,13 @@ def _report_stranded(engine: WiredEngine, app: str, say_it: Remark) -> None:
     if engine.stranded:
         more = len(engine.stranded) - STRANDED_SHOWN
         say_it(f"{f'and {more} more names; ' if more > 0 else ''}onex migrate --check {app} checks every row")
+
+
+def _report_missing(engine: WiredEngine, say_it: Remark) -> None:
+    """Variables and files that a target of the contract takes its values from, and which are not there."""
+    for one in engine.findings:
+        if one.code == SETTING_NOT_SET:
+            say_it(f"{one.message}, and the calls that need it will fail: {one.fix} ({one.path}:{one.line})")
 
 
 async def _report_stopped(engine: WiredEngine, say_it: Remark) -> None:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,6 @@ from uuid import uuid4
 from ..adapters.clock import SystemClock, UuidV7
 from ..adapters.interpreter import OwnInterpreter
 from ..adapters.memory.store import MemoryStore
-from ..adapters.owner_lock import holders_of
 from ..adapters.watchdog import Watchdog
 from ..adapters.worker_pool import WorkerPool
 from ..app import App, load_app
@@ -51,6 +50,7 @@ from ..engine.registry import ReducerRegistry
 from ..engine.schema_upgrade import check_schemas
 from ..engine.shard_projections import Materializer, ProjectionOfShards
 from ..kernel.errors import DatabaseConnectionError, OnexError, OwnershipLost, ValidationError
+from ..kernel.finding import Finding
 from ..kernel.membership import Worker
 from ..kernel.retry import RetryPolicy
 from ..nodes.given import GivenEffect
@@ -69,9 +69,7 @@ from .store_access import (
     StoreUrl,
     open_kept,
     open_shared,
-    owner_lock,
-    owner_pid,
-    shown_url,
+    owned_elsewhere,
 )
 
 LEASE_S = 3.4
@@ -116,6 +114,7 @@ class WiredEngine(ReducerPatternEngine):
         self.tables: Projections = store
         self.settings, self.workers, self.watchdog, self.effects = settings, workers, watchdog, effects
         self.stranded: tuple[Stranded, ...] = ()
+        self.findings: Sequence[Finding] = ()  # warnings of the app
         self.bus: ConnectedBus | None = None
         self._projections: dict[str, Materializer] = {}
 
@@ -240,7 +239,7 @@ async def open(
     except OwnershipLost as error:
         if isinstance(error, DatabaseConnectionError):
             raise
-        raise _owned(store_url) from error
+        raise owned_elsewhere(store_url) from error
 
 
 async def open_worker(
@@ -326,6 +325,7 @@ async def _open(
             telemetry=telemetry,
             effects=effects,
         )
+        engine.findings = loaded.findings
         if wanted.ends_process:
             engine.service.crash_counts.owned = partial(watchdog.may_end_process, store.crash_file)
         await begin(engine)
@@ -341,21 +341,6 @@ async def _open(
 def _about() -> str:
     """How this process is named to others."""
     return f"pid {os.getpid()} on {socket.gethostname()}"
-
-
-def _owned(store_url: str) -> OwnershipLost:
-    """The error that names who holds the store. Of an engine that has ended, the processes that it left are named."""
-    pid = owner_pid(store_url)
-    lock, store_url = owner_lock(StoreUrl.parse(store_url)), shown_url(store_url)
-    left = holders_of(lock) if pid is None and lock is not None else []
-    if left:
-        who = ", ".join(map(str, left))
-        return OwnershipLost(
-            f"the engine that ran on {store_url} has ended, but a process that it started still holds the store: {who}. "
-            "End that process, then start again"
-        )
-    who = f"process {pid}" if pid else "another process"
-    return OwnershipLost(f"{who} runs on {store_url}; stop it, or submit to it: onex submit KEY TRIGGER", pid=pid)
 
 
 async def _end(

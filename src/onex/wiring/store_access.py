@@ -13,13 +13,13 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from ..adapters.clock import UuidV7
-from ..adapters.owner_lock import lock_path, owner_of
+from ..adapters.owner_lock import holders_of, lock_path, owner_of
 from ..adapters.postgres.address import SCHEMES, Address, owner_file
 from ..adapters.sqlite.location import real_path
 from ..adapters.sqlite.store import SqliteStore
 from ..adapters.store_errors import StoreMissing
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import DatabaseConnectionError, StateConsistencyError, ValidationError
+from ..kernel.errors import DatabaseConnectionError, OwnershipLost, StateConsistencyError, ValidationError
 from ..ports import LogEntry, Projections, Reader, Retention, Sender, ShardLeases, Store
 from ..settings import read_settings
 
@@ -260,3 +260,18 @@ async def engine_runs(store_url: str) -> bool:
         return await store.is_owned()
     finally:
         await store.close()
+
+
+def owned_elsewhere(store_url: str) -> OwnershipLost:
+    """The error that names who holds the store. Of an engine that has ended, the processes that it left are named."""
+    pid = owner_pid(store_url)
+    lock, store_url = owner_lock(StoreUrl.parse(store_url)), shown_url(store_url)
+    left = holders_of(lock) if pid is None and lock is not None else []
+    if left:
+        who = ", ".join(map(str, left))
+        return OwnershipLost(
+            f"the engine that ran on {store_url} has ended, but a process that it started still holds the store: {who}. "
+            "End that process, then start again"
+        )
+    who = f"process {pid}" if pid else "another process"
+    return OwnershipLost(f"{who} runs on {store_url}; stop it, or submit to it: onex submit KEY TRIGGER", pid=pid)
