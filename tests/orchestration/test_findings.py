@@ -86,3 +86,9 @@ def test_tasks_belong_to_an_orchestrator_and_an_orchestrator_has_tasks(tmp_path:
         from onex import load_app
 
         load_app(tmp_path, TARGETS)
+
+
+def test_a_mistake_in_the_items_of_a_map_is_one_finding(tmp_path: Path) -> None:
+    tasks = "- {id: all, effect: bank, payload: Sents, with: item, map: {over: input.notes}}\n"
+    (only,) = found(tmp_path, tasks)
+    assert (only.code, only.message) == ("unknown_class", "there is no model 'Sents'")

@@ -113,11 +113,12 @@ class _Join:
             **declared,
         }
         self.state: type[PlanState] = PlanState
+        self._lacks_child = False  # the items of a map are an orchestration of their own, which has a finding
 
     def run(self) -> JoinedPlan:
         fields = {task.id: self._result(task, n) for n, task in enumerate(self.contract.tasks)}
         given = None if self.contract.input is None else self._class(self.contract.input, ("input",))
-        if self.findings:
+        if self.findings or self._lacks_child:
             return JoinedPlan(self.classes, None, tuple(self.findings))
         self.state = state_class(state_name(self.contract.name), {"input": given, **fields})
         self.classes[state_name(self.contract.name)] = self.state
@@ -192,6 +193,9 @@ class _Join:
 
     def _child_result(self, task: ModelTask, at: Loc) -> type[BaseModel] | None:
         child = self.children.get(child_type(self.contract.name, task))
+        if child is None and task.workflow is None:
+            self._lacks_child = True
+            return None
         if child is None:
             known = list(self.children)
             fix = suggest(task.workflow or "", known) or "name another orchestration of this app, not this one"
