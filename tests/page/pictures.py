@@ -33,8 +33,8 @@ def main() -> None:
                     expect(page.get_by_role("row").nth(5)).to_be_visible()
                     page.evaluate("folder => { for (const one of document.querySelectorAll('.store')) one.lastChild.textContent = "
                                   "'sqlite:///reports.db' }", folder)  # fmt: skip
-                    page.wait_for_function("document.querySelectorAll('.stale').length === 0")
-                    page.wait_for_function("document.getAnimations().length === 0")
+                    expect(page.locator(".stale")).to_have_count(0)
+                    page.evaluate("Promise.all(document.getAnimations().map(one => one.finished))")
                     shot = {"format": "webp", "quality": 82}  # Playwright's own pictures are three times as large
                     taken = page.context.new_cdp_session(page).send("Page.captureScreenshot", shot)
                     picture = PICTURES / f"{name}.webp"

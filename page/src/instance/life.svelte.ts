@@ -2,7 +2,8 @@
 //
 // A life may have a million events. So the log is read in pages of PAGE around the playhead, and at most PAGES of them are kept; the
 // outline (the whole life in at most 240 ranges) comes ready from the service, and so does each moment, folded there. While a person
-// drags, only the last version asked for matters: a question that is not answered yet is given up when the next one is asked.
+// drags, only the newest place of the playhead matters. So one moment is asked for at a time, and the next question is for where the playhead
+// is by then; a page that it has left is given up. A queue of old questions would hold up the newest, here and in the service.
 
 import { follow, get, get_folded } from "../api/client";
 import type {
@@ -46,9 +47,10 @@ export class Life {
   playing = $state(false);
 
   private readonly over = new AbortController();
-  private asking = new AbortController();
+  private folding = false;
   private readonly moments = new Map<number, InstanceAnswer>();
-  private readonly pages = new Map<number, "asked" | LogEntryAnswer[]>();
+  private readonly pages = new Map<number, LogEntryAnswer[]>();
+  private readonly coming = new Map<number, AbortController>();
 
   constructor(key: string) {
     this.key = key;
@@ -84,13 +86,12 @@ export class Life {
 
   end(): void {
     this.over.abort();
-    this.asking.abort();
+    for (const one of this.coming.values()) one.abort();
   }
 
   private grown(entry: LogEntryAnswer): void {
     const followed = this.version === this.last;
-    const page = this.pages.get(page_of(entry.version));
-    if (Array.isArray(page)) page.push(entry);
+    this.pages.get(page_of(entry.version))?.push(entry);
     this.last = Math.max(this.last, entry.version);
     this.show();
     if (followed) this.go(this.last);
@@ -109,32 +110,50 @@ export class Life {
 
   go(version: number): void {
     this.version = Math.min(Math.max(Math.round(version), this.first), Math.max(this.last, this.first));
-    this.read_around(this.version);
-    this.asking.abort();
-    const kept = this.moments.get(this.version);
-    // what an instance waits for is of its last version only, and that moves
-    if (kept && (this.version < this.last || kept.waiting)) {
-      this.moment = kept;
-      this.pass = null;
-      return;
-    }
-    this.asking = new AbortController();
-    void this.fold(this.version, this.asking.signal);
+    const kept = this.kept(this.version);
+    if (kept) this.moment = kept;
+    if (kept && !this.folding) this.read_around(this.version);
+    else if (!this.folding) void this.fold();
   }
 
-  private async fold(version: number, signal: AbortSignal): Promise<void> {
-    const query = { key: this.key, version };
-    try {
-      const moment = await get_folded<InstanceAnswer>("instance", query, signal, (pass) => (this.pass = pass));
-      this.keep(moment);
-      if (this.version === version) {
+  /** Asks for the moment under the playhead until it is there: one question at a time, each for where the playhead is by then. */
+  private async fold(): Promise<void> {
+    this.folding = true;
+    while (!this.over.signal.aborted && !this.kept(this.version)) {
+      const version = this.version;
+      const asked = new AbortController();
+      const stop = () => asked.abort();
+      this.over.signal.addEventListener("abort", stop);
+      try {
+        const query = { key: this.key, version };
+        const moment = await get_folded<InstanceAnswer>("instance", query, asked.signal, (pass) => {
+          this.pass = pass;
+          if (version !== this.version) stop(); // a first pass takes long, and nobody waits for this one any more
+        });
+        this.keep(moment);
         this.moment = moment;
-        this.pass = null;
         this.error = "";
+      } catch (error) {
+        if (asked.signal.aborted) continue;
+        this.error = String(error instanceof Error ? error.message : error);
+        if (version === this.version) break;
+      } finally {
+        this.over.signal.removeEventListener("abort", stop);
+        this.pass = null;
       }
-    } catch (error) {
-      if (!signal.aborted) this.error = String(error instanceof Error ? error.message : error);
+      if (this.coming.size === 0) this.read_around(this.version);
+      if (version === this.version) break;
     }
+    this.folding = false;
+    if (this.over.signal.aborted) return;
+    this.moment = this.kept(this.version) ?? this.moment;
+    this.read_around(this.version);
+  }
+
+  /** A moment that was told before. What an instance waits for is told of its last version only, and that moves. */
+  private kept(version: number): InstanceAnswer | undefined {
+    const found = this.moments.get(version);
+    return found && (version < this.last || found.waiting) ? found : undefined;
   }
 
   private keep(moment: InstanceAnswer): void {
@@ -147,20 +166,24 @@ export class Life {
   read_around(version: number): void {
     const from = page_of(Math.max(this.first, version - AROUND));
     const to = page_of(Math.min(Math.max(this.last, 1), version + AROUND));
-    for (let page = from; page <= to; page++) if (!this.pages.has(page)) void this.read(page);
+    for (const [page, one] of this.coming) if (page < from || page > to) one.abort();
+    for (let page = from; page <= to; page++) if (!this.pages.has(page) && !this.coming.has(page)) void this.read(page);
   }
 
   private async read(page: number): Promise<void> {
-    this.pages.set(page, "asked");
+    const asked = new AbortController();
+    this.coming.set(page, asked);
     try {
       const query = { key: this.key, after: page * PAGE, limit: PAGE };
-      const answer = await get<LogAnswer>("instance/log", query, this.over.signal);
+      const answer = await get<LogAnswer>("instance/log", query, asked.signal);
       this.pages.set(page, answer.actions.filter((entry) => page_of(entry.version) === page));
       const far = [...this.pages.keys()].sort((a, b) => this.distance(b) - this.distance(a));
       for (const one of far.slice(0, Math.max(0, far.length - PAGES))) this.pages.delete(one);
       this.show();
-    } catch {
-      this.pages.delete(page);
+    } catch (error) {
+      if (!asked.signal.aborted) this.error = String(error instanceof Error ? error.message : error);
+    } finally {
+      this.coming.delete(page);
     }
   }
 
@@ -170,7 +193,7 @@ export class Life {
 
   private show(): void {
     const shown = new Map<number, LogEntryAnswer>();
-    for (const page of this.pages.values()) if (Array.isArray(page)) for (const entry of page) shown.set(entry.version, entry);
+    for (const page of this.pages.values()) for (const entry of page) shown.set(entry.version, entry);
     this.entries = shown;
   }
 
