@@ -156,8 +156,8 @@ def _run(words: Sequence[str], folder: Path, name: str) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NoPage(f"{name}: {error}") from error
     if done.returncode:
-        told = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise NoPage(f"{name} failed: " + "\n".join(told[:20]))
+        told = [line for line in (done.stdout + done.stderr).splitlines() if line.strip() and " at " not in line]
+        raise NoPage(f"{name} failed; packages come from the npm registry. It said: " + "\n".join(told[:6]))
 
 
 def _say(sentence: str) -> None:

@@ -17,7 +17,7 @@ from tests.page.stories import RESEARCH, research, served
 PICTURES: Final = ROOT / "docs" / "pictures"
 TAKEN: Final = {
     "home": ("", False),
-    "the-tape": ("?key=research:1&version=7", False),
+    "the-tape": ("?key=research:1&version=11", False),
     "the-tape-dark": ("?key=research:1&version=10", True),
 }
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,10 +17,12 @@ import pytest
 
 import onex
 from examples.research.stand_in import server
+from onex.adapters.clock import SystemClock
 from onex.kernel.errors import OnexError
 from tests.cli.test_hostile_text import CONTRACT, PAYLOADS, REDUCER, yaml
 from tests.laws.tree import ROOT
 
+PAUSE_US: Final = (5 * 60 + 12) * 60 * 1_000_000
 RESEARCH: Final = ROOT / "examples" / "research"
 TURNING: Final = "\u202e\u200b"
 MARK: Final = "window.pwned=1"
@@ -66,8 +69,8 @@ SAID: Final = 2
 
 
 def research(place: Path) -> str:
-    """A store with two reports: one was approved at the second try and published, one waits for a person."""
-    store = f"sqlite:///{place}/s.db"
+    """A store with two reports: one was approved at the second try, hours later, and published, one waits for a person."""
+    store, behind_us = f"sqlite:///{place}/s.db", [PAUSE_US]
 
     async def go() -> None:
         async with await onex.open(store, RESEARCH) as engine:
@@ -76,11 +79,13 @@ def research(place: Path) -> str:
                 await engine.idle()
             with suppress(OnexError):
                 await engine.submit("research:1", "review.approve", {})
+            behind_us[0] = 0  # the person has slept on it
             await engine.submit("research:1", "review.approve", {"by": "ada"})
             await engine.idle()
 
     with server(0) as model, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ONEX_MODEL_AT", f"127.0.0.1:{model.server_port}")
+        patch.setattr(SystemClock, "now_us", lambda self: time.time_ns() // 1000 - behind_us[0])
         patch.setenv("ONEX_RESEARCH_DIR", str(place / "reports"))
         thread = threading.Thread(target=model.serve_forever)
         thread.start()

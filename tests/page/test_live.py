@@ -90,6 +90,21 @@ def test_a_long_life_is_seen_as_a_whole_and_read_in_parts(browser: Browsing, lif
         assert page.locator("*").count() < 1500, "only what is near the playhead is in the document"
 
 
+def test_what_other_code_does_not_make_again_is_unverified(
+    browser: Browsing, life: tuple[str, Path], tmp_path: Path
+) -> None:
+    store, _ = life
+    app = tmp_path / "counter.py"
+    app.write_text(COUNTER.replace("count.n + action.payload.by", "count.n + 2 * action.payload.by"))
+    with running(store, app, engine=None) as service, browser.visit(service.address) as visitor:
+        page = visitor.look("?key=counter:1&version=3")
+        moment = page.get_by_role("complementary", name="This moment")
+        expect(moment).to_contain_text("Unverified:")
+        expect(moment).to_contain_text("other code than that of the app here")
+        page.get_by_role("button", name="Verify").click()
+        expect(page.get_by_text(re.compile(r"^\d+ unverified$"))).to_be_visible()
+
+
 def test_what_happens_is_seen_as_it_happens(browser: Browsing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEX_ORDERS_DIR", str(tmp_path / "out"))
     with running(f"sqlite:///{tmp_path}/s.db") as service, browser.visit(service.address) as visitor:

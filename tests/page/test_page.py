@@ -66,6 +66,7 @@ def test_the_playhead_is_dragged_and_goes_by_keys(places: Places) -> None:
         at_version(page, 12)
         moment = page.get_by_role("complementary", name="This moment")
         expect(moment).to_contain_text("the outcome of publish")
+        expect(page.get_by_role("slider")).to_contain_text("5 h 12 min")  # idle time is folded
         box = page.get_by_role("slider").bounding_box()
         assert box is not None
         page.mouse.move(box["x"] + box["width"] * 0.95, box["y"] + 120)
@@ -128,6 +129,10 @@ def test_hostile_text_is_text(places: Places) -> None:
         stuck = page.get_by_role("region", name="What waits for a person")
         expect(stuck).to_contain_text("stuck")
         expect(stuck).to_contain_text("illegal_transition")
+        stuck.get_by_role("button", name="Release").click()
+        page.get_by_role("dialog", name="Confirm").get_by_role("button", name="Do it").click()
+        expect(stuck.get_by_role("status")).to_contain_text("done")
+        expect(stuck.get_by_text("stuck", exact=True)).to_have_count(0)
         for key in odd_instances():
             expect(page.get_by_role("region", name="Instances", exact=True)).to_contain_text(visible_here(key))
         for key, texts in odd_instances().items():
