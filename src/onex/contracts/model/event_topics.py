@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from .bus import ModelEventBus, ModelTopic
 from .part import ENGINE, ROWS_MAX, ClassName, Name, Prose, TriggerName, Word
@@ -26,8 +26,18 @@ TopicName = Annotated[Word, Field(pattern=TOPIC), ENGINE]
 EventType = Annotated[str, Field(min_length=1, max_length=255)]
 
 
+def _without_topic(schema: dict[str, JsonValue]) -> None:
+    """What an author may write: a row without ``topic`` gets one, and ``by_event_type`` with it, before it is read."""
+    required, properties = schema.get("required"), schema.get("properties")
+    if isinstance(required, list) and isinstance(properties, dict):
+        required.remove("topic")
+        del properties["by_event_type"]
+
+
 class ModelConsumedTopic(ModelTopic):
     """Left out, ``key`` is the key of the message, and ``event_type`` is any. ``payload`` repeats the class of the trigger."""
+
+    model_config = ConfigDict(json_schema_extra=_without_topic)
 
     topic: TopicName
     trigger: Annotated[TriggerName, Field(description="what a message becomes"), ENGINE]
@@ -45,6 +55,8 @@ class ModelConsumedTopic(ModelTopic):
 
 class ModelPublishedTopic(ModelTopic):
     """``payload`` is the class that a step emits; ``key`` is the field of it that is the message's key, else the instance."""
+
+    model_config = ConfigDict(json_schema_extra=_without_topic)
 
     topic: TopicName
     event_type: Annotated[Name, Field(description="and the name of the intent"), ENGINE]
