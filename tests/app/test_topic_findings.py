@@ -137,3 +137,21 @@ def test_topics_are_no_part_of_what_decides(tmp_path: Path) -> None:
     one = load_app(app(tmp_path / "a", "")).workflows["alarms"].code
     other = load_app(app(tmp_path / "b", CONSUMED + "{topic: more.v1, trigger: remove}")).workflows["alarms"].code
     assert one == other
+
+
+@pytest.mark.parametrize(
+    ("published", "consumed", "near"),
+    [
+        ("{event_type: alarm, payload: Alarm}", "{event_type: alrm, trigger: remove}", "alarm"),
+        ("{topic: out.v1, event_type: alarm, payload: Alarm}", "{topic: out.v2, trigger: remove}", "out.v1"),
+        ("{topic: out.v1, event_type: alarm, payload: Alarm}", "{topic: out.v1, event_type: alrm, trigger: remove}", "alarm"),
+        ("{event_type: alarm, payload: Alarm}", "{event_type: reading_made, trigger: remove}", ""),
+    ],
+)  # fmt: skip
+def test_an_event_that_nothing_here_publishes_and_whose_name_is_nearly_one_that_something_does_is_a_warning(
+    tmp_path: Path, published: str, consumed: str, near: str
+) -> None:
+    app(tmp_path, PUBLISHED + published, "writer")
+    app(tmp_path, CONSUMED + consumed, "reader")
+    found = [one for one in load_app(tmp_path).findings if one.code == "not_published"]
+    assert [one.fix for one in found] == ([f"did you mean {near!r}?"] if near else [])

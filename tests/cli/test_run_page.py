@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.conftest import ORDERS, Commands, Process
 
-RUN = ("run", ORDERS, "--page", "--page-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0")
+RUN = ("run", ORDERS, "--page", "--page-listen", "127.0.0.1:0")
 
 
 def test_the_page_is_there_while_the_engine_runs_and_not_after_it_was_killed(place: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_page_needs_a_store_that_others_can_read(commands: Commands) -> None:
 def test_a_port_that_is_taken_is_told(commands: Commands) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         told = commands("serve", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
-    assert (told.code, "cannot listen there" in told.err) == (3, True)
+    assert (told.code, "the API cannot listen on 127.0.0.1" in told.err) == (3, True)
 
 
 def test_a_service_that_others_reach_wants_tokens(commands: Commands) -> None:

@@ -19,6 +19,7 @@ from onex.engine.intake import PayloadInput
 from onex.kernel.errors import OnexError
 from onex.service.access import EnumRole, Tokens, new_token, token_line
 from onex.service.run import RunningService, ServiceAddress, serve
+from onex.wiring.log_listener import Logger
 
 ROOT = Path(__file__).resolve().parents[2]
 ORDERS = ROOT / "examples" / "orders"
@@ -92,7 +93,12 @@ class Service:
 
 @contextmanager
 def running(
-    store: str, app: Path | None = ORDERS, tokens: Tokens | None = None, *, engine: Path | None = ORDERS
+    store: str,
+    app: Path | None = ORDERS,
+    tokens: Tokens | None = None,
+    *,
+    engine: Path | None = ORDERS,
+    audit: Logger | None = None,
 ) -> Iterator[Service]:
     """``engine`` is the app that an engine runs beside the service; None: none runs. All in a thread of its own."""
     begun: list[RunningService] = []
@@ -106,10 +112,10 @@ def running(
     async def go() -> None:
         at = ServiceAddress("127.0.0.1", 0)
         if engine is None:
-            await serve(store, app, at, tokens or Tokens(), begun=heard)
+            await serve(store, app, at, tokens or Tokens(), begun=heard, audit=audit)
             return
         async with await onex.open(store, engine):
-            await serve(store, app, at, tokens or Tokens(), begun=heard)
+            await serve(store, app, at, tokens or Tokens(), begun=heard, audit=audit)
 
     def live() -> None:
         try:

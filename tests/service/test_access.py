@@ -214,3 +214,30 @@ def test_a_secret_shows_in_no_difference() -> None:
     assert "cards[0].number" in shown
     assert "'recorded': 1" in shown
     assert changes_between(hide.hide({"card": "1234"}), hide.hide({"card": "5678"})).total == 0
+
+
+class Lines:
+    """An audit log that is kept."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, object]]] = []
+
+    def info(self, event: str, **fields: object) -> None:
+        self.told.append((event, fields))
+
+    warning = error = debug = info
+
+
+def test_what_was_not_allowed_is_a_line_of_the_audit_log_too(tmp_path: Path) -> None:
+    tokens, given = made_tokens()
+    lines = Lines()
+    with running(f"sqlite:///{tmp_path}/s.db", None, tokens, engine=None, audit=lines) as service:
+        service.call("POST", "/api/release", {"key": "orders:1"}, token=given["viewer"])
+        service.call("GET", "/api/session", token="onex_wrong")
+        service.call("GET", "/api/session", headers={"Origin": "https://evil.example"}, token=given["viewer"])
+        service.call("GET", "/api/session", token=given["viewer"])
+    assert [(event, one["by"], one["path"], one["code"]) for event, one in lines.told] == [
+        ("api_denied", "viewer", "/api/release", "not_allowed"),
+        ("api_denied", "", "/api/session", "not_authenticated"),
+        ("api_denied", "", "/api/session", "not_allowed"),
+    ]

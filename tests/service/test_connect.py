@@ -24,6 +24,7 @@ class Ways(NamedTuple):
     service: str
     guarded: str
     token: str
+    viewer: str
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ways]:
         store = f"sqlite:///{place}/s.db"
         tokens, given = made_tokens()
         with running(store, None) as open_one, running(store, None, tokens, engine=None) as guarded:
-            yield Ways(store, open_one.address, guarded.address, given["operator"])
+            yield Ways(store, open_one.address, guarded.address, given["operator"], given["viewer"])
 
 
 @pytest.mark.parametrize("way", ["store", "service", "guarded"])
@@ -100,6 +101,18 @@ def test_a_service_that_is_not_there_or_wants_a_token_is_told_at_once(ways: Ways
     for token in ("", "onex_wrong"):
         with pytest.raises(OnexError, match="token"):
             asyncio.run(go(ways.guarded, token))
+
+
+def test_who_may_not_is_told_so_at_once(ways: Ways) -> None:
+    """Once a client without the role asked for a new secret again and again."""
+
+    async def go() -> None:
+        async with await onex.connect(ways.guarded, token=ways.viewer) as client:
+            with pytest.raises(OnexError, match="viewer is viewer; this needs operator") as refused:
+                await client.submit("orders:no", "place", {"items": ITEMS})
+            assert refused.value.code == "not_allowed"
+
+    asyncio.run(go())
 
 
 def test_a_secret_that_is_no_longer_good_is_asked_for_again(tmp_path: Path) -> None:

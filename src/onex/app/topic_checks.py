@@ -52,6 +52,10 @@ def topic_findings(contracts: Sequence[LocatedContract], compiled: Mapping[str, 
             for code, key, message, fix in found:
                 spot = place_of(located.tree, (BUS, CONSUMED, n, key)).spot(located.path)
                 yield Finding(code, EnumSeverity.ERROR, *spot, message, fix)
+            if near := _misspelt(row, sent):
+                spot = place_of(located.tree, (BUS, CONSUMED, n)).spot(located.path)
+                message = f"nothing in this app publishes {row.event_type or row.topic!r}"
+                yield Finding("not_published", EnumSeverity.WARNING, *spot, message, near)
 
 
 def _sent(contracts: Iterable[LocatedContract], compiled: Mapping[str, CompiledReducer]) -> Iterator[_Sent]:
@@ -105,6 +109,15 @@ def _ends(row: ModelConsumedTopic, payload: type[BaseModel], sent: Iterable[_Sen
                 message,
                 "use one class at both ends, or give the two events types of their own",
             )
+
+
+def _misspelt(row: ModelConsumedTopic, sent: Iterable[_Sent]) -> str:
+    """A name like that of a row whose messages nobody here publishes; '' where another app may be meant."""
+    events = {one.event_type for one in sent if row.by_event_type or one.topic == row.topic}
+    topics = {one.topic for one in sent}
+    if row.event_type is not None and (events or row.by_event_type):
+        return "" if row.event_type in events else suggest(row.event_type, sorted(events))
+    return "" if row.topic in topics else suggest(row.topic, sorted(topics))
 
 
 def _unlike(given: type[BaseModel], taken: type[BaseModel]) -> str:

@@ -49,4 +49,7 @@ async def _tell(process: asyncio.subprocess.Process, say_it: Callable[[str], Non
     if line:
         say_it(f"page on {json.loads(line)['address']}")
     code = await process.wait()
-    say_it(f"the page has ended with exit code {code}; the engine goes on. onex serve starts it again")
+    say_it(
+        f"the page has ended with exit code {code}, and the engine goes on without it. onex serve starts it again; "
+        "--page-listen HOST:PORT names another place for it"
+    )

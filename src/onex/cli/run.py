@@ -31,6 +31,8 @@ from .store_options import AppPath, Json, ListenAt, Store, url_of
 REDRAW_S = 0.5
 STRANDED_SHOWN = 10
 PAGE_LISTEN = "127.0.0.1:8642"
+ANY_PORT = "127.0.0.1:0"
+"""Where the engine tells its page how it is."""
 
 Remark = Callable[[str], None]
 
@@ -45,7 +47,8 @@ BusUrl = Annotated[
     typer.Option(
         "--bus",
         metavar="URL",
-        help="A bus that brings actions and takes events. [default: ONEX_BUS, else KAFKA_BOOTSTRAP_SERVERS, else none]",
+        help="A bus that brings actions and takes events: kafka://HOST:PORT, or memory: within this process. "
+        "[default: ONEX_BUS, else KAFKA_BOOTSTRAP_SERVERS, else none]",
     ),
 ]
 Projection = Annotated[
@@ -101,7 +104,7 @@ def run(
     serve_at = page_listen if page else ""
     with run_telemetry(log, level) as telemetry:
         ending = shutdown.run(
-            with_health(listen, url, lambda seen: run_engine(
+            with_health(listen or (ANY_PORT if page else None), url, lambda seen: run_engine(
                 lambda: seen.opened(open(
                     url, str(app), workers=workers, telemetry=telemetry, bus=bus, ends_process=True
                 )), str(app), url, shutdown, seen, until_idle=until_idle, projection=projection,

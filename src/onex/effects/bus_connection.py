@@ -26,7 +26,7 @@ class BusConnection:
         self._has_bus = has_bus
         if self._needed_by and not has_bus:
             raise BusRefused(
-                f"{self._needed_by[0]} the bus, and this engine has none; set ONEX_BUS, or give bus= to onex.open"
+                f"{self._needed_by[0]} the bus, and this engine has none; give --bus, set ONEX_BUS, or give bus= to onex.open"
             )
 
     def connect(self, bus: EventBusService) -> None:
@@ -37,7 +37,9 @@ class BusConnection:
     async def connected(self) -> EventBusService:
         """Waits for it. Raises BusRefused where the engine has none."""
         if not self._has_bus:
-            raise BusRefused("this engine has no bus to publish on; set ONEX_BUS, or give bus= to onex.open")
+            raise BusRefused(
+                "this engine has no bus to publish on; give --bus, set ONEX_BUS, or give bus= to onex.open"
+            )
         await self._is_there.wait()
         assert self._bus is not None, "connect sets both"
         return self._bus

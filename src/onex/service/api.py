@@ -59,7 +59,7 @@ def make_api(served: ServedStore, names: Iterable[str] = (), page_folder: Path |
     made = {(method, route.path) for route in guarded for method in route.methods or ()}
     if made != set(POLICIES):
         raise PolicyMissing(f"policies without a route: {sorted(set(POLICIES) - made)}")
-    return Defence(api, served.tokens, served.csrf, names)
+    return Defence(api, served.tokens, served.csrf, served.audit, names)
 
 
 def _routed() -> FastAPI:

@@ -1,4 +1,4 @@
-"""The audit log: one line for each command, who gave it, and what came of it. It holds no payload."""
+"""The audit log: a line for each command, who gave it, what came of it, and for each request that was not allowed. No payload."""
 
 from __future__ import annotations
 
@@ -30,3 +30,9 @@ class CommandAudit:
         if action_id is not None:
             fields["action_id"] = str(action_id)
         self._logger.info(f"api_{command.replace('-', '_')}", **fields)
+
+    def denied(self, asking: Principal, method: str, path: str, code: str) -> None:
+        """A request was answered 401 or 403. ``path`` is what was asked for, without its query."""
+        if self._logger is not None:
+            fields = {"by": asking.name, "role": asking.role.value, "method": method, "path": path[:200], "code": code}
+            self._logger.warning("api_denied", **fields)

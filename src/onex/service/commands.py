@@ -41,7 +41,7 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$",
-        description="the same key is the same command: a UUID is the action id, any other text makes one",
+        description="the same key at the same instance is the same command: a UUID is the action id, any other text makes one",
     ),
 ]  # fmt: skip
 

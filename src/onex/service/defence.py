@@ -26,7 +26,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..kernel.errors import OnexError, PayloadTooLarge
-from .access import LOCAL, NotAllowed, Tokens
+from .access import LOCAL, NOBODY, NotAllowed, NotAuthenticated, Principal, Tokens
+from .audit import CommandAudit
 from .problem import problem_response
 
 BODY_BYTES: Final = 512 * 1024
@@ -47,8 +48,8 @@ HEADERS: Final = {
 class Defence:
     """The outermost layer of the service. ``names`` are host names beside ``localhost`` and addresses."""
 
-    def __init__(self, app: ASGIApp, tokens: Tokens, csrf: str, names: Iterable[str] = ()) -> None:
-        self.inner, self._tokens, self._csrf = app, tokens, csrf
+    def __init__(self, app: ASGIApp, tokens: Tokens, csrf: str, audit: CommandAudit, names: Iterable[str] = ()) -> None:
+        self.inner, self._tokens, self._csrf, self._audit = app, tokens, csrf, audit
         self._names = frozenset({"localhost", *(name.lower() for name in names)})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,6 +69,9 @@ class Defence:
         try:
             bounded = self._checked(scope, receive)
         except OnexError as error:
+            if isinstance(error, NotAllowed | NotAuthenticated):
+                who: Principal = scope.get("onex.principal", NOBODY)
+                self._audit.denied(who, scope["method"], scope["path"], error.code)
             await problem_response(error)(scope, receive, sent)
             return
         await self.inner(scope, bounded, sent)

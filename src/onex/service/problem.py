@@ -33,6 +33,7 @@ from ..kernel.errors import (
 )
 from ..processes.child_process import FoldingBroken
 from .access import NotAllowed, NotAuthenticated
+from .audit import CommandAudit
 
 MEDIA: Final = "application/problem+json"
 ANSWERS: Final[tuple[tuple[type[OnexError], HTTPStatus], ...]] = (
@@ -61,6 +62,16 @@ NEXT: Final[Mapping[HTTPStatus, str]] = {
     HTTPStatus.TOO_MANY_REQUESTS: "send it again after the seconds of Retry-After, with the same Idempotency-Key",
     HTTPStatus.SERVICE_UNAVAILABLE: "send it again in a moment, with the same Idempotency-Key",
 }
+
+NEXT_OF: Final[Mapping[str, str]] = {
+    "illegal_transition": "send a trigger that this status takes: detail names them; or wait for another status",
+    "internal_trigger": "the app's own intents, timers and messages bring this trigger; send one that clients may send",
+    "duplicate_action": "this Idempotency-Key was used for another body at this instance; take a new one",
+    "guard_failed": "the condition in detail does not hold; change the payload, or wait until the state is another one",
+    "instance_finished": "it takes nothing more; begin another instance",
+    "instance_held": "find out why it is held; POST /api/release lets it take actions again",
+}
+"""By code, where more can be said than its status says."""
 
 
 class ProblemAnswer(BaseModel):
@@ -96,7 +107,7 @@ def problem_response(error: OnexError, place: str = "", status: HTTPStatus | Non
         code=error.code,
         place=place,
         cause=cause,
-        next=NEXT.get(status, "read detail"),
+        next=NEXT_OF.get(error.code) or NEXT.get(status, "read detail"),
         retryable=error.retryable,
         context=context if isinstance(context, dict) else {},
     )
@@ -119,6 +130,9 @@ def add_problems(api: FastAPI) -> None:
 
     async def of_ours(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, OnexError), "registered for these only"
+        if isinstance(error, NotAllowed | NotAuthenticated):
+            audit: CommandAudit = request.app.state.served.audit
+            audit.denied(request.scope["onex.principal"], request.method, request.url.path, error.code)
         return problem_response(error, request.query_params.get("key", ""))
 
     async def of_input(request: Request, error: Exception) -> JSONResponse:

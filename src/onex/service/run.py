@@ -118,7 +118,7 @@ def _listening(at: ServiceAddress) -> socket.socket:
         return socket.create_server((at.host, at.port), family=family)
     except OSError as error:
         raise OSError(
-            f"--listen {at.host}:{at.port}: cannot listen there: {error.strerror or error}; choose another"
+            f"the API cannot listen on {at.host}:{at.port}: {error.strerror or error}; choose another HOST:PORT"
         ) from error
 
 

@@ -105,5 +105,7 @@ class NodeBridgeRegistry(NodeRegistrationOrchestrator):
 
 def _bus_of(engine: WiredEngine) -> EventBusService:
     if engine.bus is None:
-        raise BusRefused("a node of the bridge needs an engine with a bus; set ONEX_BUS, or give bus= to onex.open")
+        raise BusRefused(
+            "a node of the bridge needs an engine with a bus; give --bus, set ONEX_BUS, or give bus= to onex.open"
+        )
     return engine.bus.service

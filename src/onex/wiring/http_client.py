@@ -70,7 +70,7 @@ class HttpClient(EngineClient):
         self.store_url, self.registry = url, registry
         self.clock = SystemClock()
         self._ids = UuidV7()
-        self._http, self._token, self._csrf, self._is_renewed = http, token, "", False
+        self._http, self._token, self._csrf = http, token, ""
 
     @classmethod
     async def open(cls, url: str, registry: ReducerRegistry | None, token: str) -> HttpClient:
@@ -248,8 +248,10 @@ class HttpClient(EngineClient):
         query: Mapping[str, str | int | float],
         body: Mapping[str, JsonValue] | None = None,
         action_id: UUID | None = None,
+        *,
+        renewed: bool = False,
     ) -> Mapping[str, JsonValue]:
-        """Raises the OnexError that a problem document tells, ServiceUnreachable."""
+        """Raises the OnexError that a problem document tells, ServiceUnreachable. ``renewed``: the csrf was asked for just now."""
         import httpx2
 
         headers = {} if self._token or not self._csrf else {"X-CSRF-Token": self._csrf}
@@ -262,11 +264,10 @@ class HttpClient(EngineClient):
             raise ServiceUnreachable(f"{self.store_url} does not answer as onex serve does: {error}") from error
         if not isinstance(told, dict):
             raise ServiceUnreachable(f"{self.store_url} answers with what is no JSON object")
-        if answer.status_code == FORBIDDEN and body is not None and self._csrf and not self._is_renewed:
-            self._is_renewed = True  # the service was started again, and its secret is another one
+        if answer.status_code == FORBIDDEN and body is not None and not self._token and not renewed:
+            # the service was started again, and its secret is another one
             self._csrf = str((await self._get("/api/session")).get("csrf"))
-            return await self._call(method, path, query, body, action_id)
-        self._is_renewed = False
+            return await self._call(method, path, query, body, action_id, renewed=True)
         if answer.status_code >= 400:
             context = told.get("context")
             shown = {"code": told.get("code"), "message": told.get("detail"), "context": context}
