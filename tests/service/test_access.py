@@ -98,6 +98,24 @@ def test_a_route_without_a_policy_cannot_be_made() -> None:
         GuardedRoute("/api/new", endpoint)
 
 
+def test_who_may_not_see_payloads_sees_which_fields_changed_and_which_intents_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONEX_ORDERS_DIR", str(tmp_path / "out"))
+    store = f"sqlite:///{tmp_path}/s.db"
+    filled(store, ORDERS, [("orders:1", "place", {"items": ITEMS})])
+    tokens, given = made_tokens()
+    with running(store, ORDERS, tokens, engine=None) as service:
+        told = service.call("GET", "/api/instance?key=orders:1&version=2", token=given["blind"]).body
+    assert (told["status_before"], told["status"]) == ("charging", "paid")
+    assert [(one["path"], one["old"], one["new"]) for one in told["changes"]["first"]] == [
+        ("status", "***", "***"),
+        ("receipt", "***", "***"),
+    ]
+    (intent,) = told["action"]["intents"]
+    assert intent["name"] == "pack" and set(map(str, intent["payload"]["items"][0].values())) == {"***"}
+
+
 def test_who_may_not_see_payloads_sees_none_of_them(guarded: tuple[Service, dict[str, str]]) -> None:
     service, given = guarded
     for what in ("instance", "instance/log", "instance/causes", "rejections"):
@@ -213,7 +231,7 @@ def test_a_secret_shows_in_no_difference() -> None:
     assert not [one for one in ("1234", "5678", "ann", "bob") if one in shown]
     assert "cards[0].number" in shown
     assert "'recorded': 1" in shown
-    assert changes_between(hide.hide({"card": "1234"}), hide.hide({"card": "5678"})).total == 0
+    assert changes_between({"card": "1234"}, {"card": "5678"}, hide).total == 0
 
 
 class Lines:

@@ -11,8 +11,9 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from ..kernel.action import WorkflowKey
+from ..kernel.user_trace import HIDDEN
 from ..ports import LogEntry
-from ..views.hidden import HiddenFields
+from ..views.hidden import AllHidden, HiddenFields
 from ..views.stored_rows import log_entry_json
 from ..views.stored_value import intent_names
 from ..whatif.value_diff import compare
@@ -155,9 +156,13 @@ class ChangesAnswer(Answered):
     first: list[ChangeAnswer]
 
 
-def changes_between(old: JsonValue, new: JsonValue) -> ChangesAnswer:
-    """Of values in which what is secret is hidden already: so no difference shows it either."""
-    made = compare(old, new)
+def changes_between(old: JsonValue, new: JsonValue, hide: HiddenFields) -> ChangesAnswer:
+    """What is secret is hidden before they are compared, so no difference shows it. Who sees no payload sees where they differ."""
+    if isinstance(hide, AllHidden):
+        made = compare(old, new)
+        first = [ChangeAnswer(path=one.path, old=one.old and HIDDEN, new=one.new and HIDDEN) for one in made.first]
+        return ChangesAnswer(total=made.total, first=first)
+    made = compare(hide.hide(old), hide.hide(new))
     return ChangesAnswer(total=made.total, first=[ChangeAnswer(**one._asdict()) for one in made.first])
 
 

@@ -76,8 +76,8 @@ async def fork(served: Served, asking: Asking, body: ForkBody) -> ForkAnswer:
     served.known_workflow(key.workflow_type)
     found = await served.folding().fork(AskFork(key, body.version, body.trigger, body.payload))
     hide = served.hide(asking)
-    state = hide.hide(parse_json(found.state))
-    changes = changes_between(hide.hide(parse_json(found.recorded)), state) if found.recorded else None
+    state = parse_json(found.state)
+    changes = changes_between(parse_json(found.recorded), state, hide) if found.recorded else None
     return ForkAnswer(
         steps=[
             ForkedStepAnswer(
@@ -90,7 +90,7 @@ async def fork(served: Served, asking: Asking, body: ForkBody) -> ForkAnswer:
         opened=found.opened or None,
         trigger=found.trigger,
         why=found.why,
-        state=state,
+        state=hide.hide(state),
         changes=changes,
         effects_fired=0,
     )

@@ -135,8 +135,9 @@ async def _told(
         kept = await served.reader.snapshot(key, version)
         if kept is not None and kept.version == version:
             state = kept.state
-    shown, was = hide.hide(parse_json(state)), hide.hide(parse_json(before))
-    changes = changes_between(was, shown) if state and before else None
+    now, was = parse_json(state), parse_json(before)
+    shown = hide.hide(now)
+    changes = changes_between(was, now, hide) if state and before else None
     earlier = None if not isinstance(was, dict) else was.get("status")
     codes = await served.reader.codes()
     code = codes.get(entry.code_id)

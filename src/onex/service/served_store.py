@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
-from pydantic import JsonValue
 
 from ..engine.log_tail import ChangeSignal
 from ..kernel.action import WorkflowKey
@@ -25,7 +24,7 @@ from ..monitoring.store_summary import SummaryReader
 from ..ports import Stored
 from ..processes.app_facts import AppFacts, WorkflowFacts
 from ..processes.moment_process import MomentProcess
-from ..views.hidden import HiddenFields, hidden
+from ..views.hidden import AllHidden, HiddenFields
 from ..wiring import WatchedReader, open_reader, shown_url
 from ..wiring.client import EngineClient, connect
 from ..wiring.log_listener import Logger
@@ -43,13 +42,6 @@ class NoApp(NotFound):
     """The service was started without the app, and this needs its code: ``onex serve STORE --app APP``."""
 
     code = "no_app"
-
-
-class AllHidden(HiddenFields):
-    """For those who may see no payload: the shape stays, each text and number is ***."""
-
-    def hide(self, value: JsonValue, path: tuple[str, ...] = ()) -> JsonValue:
-        return hidden(value)
 
 
 class ServedStore:

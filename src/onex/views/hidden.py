@@ -30,6 +30,10 @@ class HiddenFields:
             return [self.hide(part, path) for part in value]
         return value
 
+    def hide_intents(self, intents: JsonValue) -> JsonValue:
+        """Those of one log row."""
+        return self.hide(intents)
+
     def hides(self, path: str) -> bool:
         """Whether the value at ``path`` (``items[0].card``) is secret, by its name or by that of something around it."""
         names = tuple(part for part in re.split(r"[.\[\]]+", path) if part and not part.isdecimal())
@@ -37,6 +41,24 @@ class HiddenFields:
 
     def _matches(self, path: tuple[str, ...]) -> bool:
         return bool(self._names.matching(path))
+
+
+class AllHidden(HiddenFields):
+    """For those who may see no payload: the shape and the names of intents stay, and every value is ``***``."""
+
+    def hide(self, value: JsonValue, path: tuple[str, ...] = ()) -> JsonValue:
+        if isinstance(value, dict):
+            return {name: self.hide(part) for name, part in value.items()}
+        if isinstance(value, list):
+            return [self.hide(part) for part in value]
+        return None if value is None else HIDDEN
+
+    def hide_intents(self, intents: JsonValue) -> JsonValue:
+        if not isinstance(intents, list):
+            return self.hide(intents)
+        return [
+            {**one, "payload": self.hide(one.get("payload"))} if isinstance(one, dict) else HIDDEN for one in intents
+        ]
 
 
 def hidden(value: JsonValue) -> JsonValue:

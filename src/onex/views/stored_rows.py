@@ -140,7 +140,7 @@ def log_entry_json(entry: LogEntry, hide: HiddenFields | None = None) -> dict[st
         "trigger": row.kind,
         "status": row.status,
         "payload": payload if hide is None else hide.hide(payload),
-        "intents": intents if hide is None else hide.hide(intents),
+        "intents": intents if hide is None else hide.hide_intents(intents),
         "issued_at": iso(row.issued_us),
         "action_id": str(UUID(bytes=row.action_id)),
         "correlation_id": str(UUID(bytes=row.correlation)),
