@@ -37,7 +37,9 @@ def test_without_ray_the_engine_does_not_open_and_says_what_to_install(
     monkeypatch.setenv("ONEX_COMPUTE", "ray")
 
     async def opened() -> None:
-        with pytest.raises(DependencyResolutionError, match=r"pip install 'PATH/TO/ONEX\[ray\]', or unset ONEX_COMPUTE"):
+        with pytest.raises(
+            DependencyResolutionError, match=r"pip install 'PATH/TO/ONEX\[ray\]', or unset ONEX_COMPUTE"
+        ):
             await onex.open(f"sqlite:///{tmp_path / 'store.db'}", SUMS, executors={"somebody": lambda intent: None})
 
     asyncio.run(opened())

@@ -187,7 +187,11 @@ async def resend(bus: EventBus) -> None:
 
 def test_an_app_that_reads_or_publishes_does_not_start_without_a_bus(tmp_path: Path) -> None:
     for name, text, says in (
-        ("reader", READER, "tables reads lake.data.v1 from the bus, and this engine has none; give --bus, set ONEX_BUS"),
+        (
+            "reader",
+            READER,
+            "tables reads lake.data.v1 from the bus, and this engine has none; give --bus, set ONEX_BUS",
+        ),
         ("writer", WRITER, "the target 'event:DataAvailableEvent' publishes on the bus"),
     ):
         with pytest.raises(BusRefused, match=says):
