@@ -33,6 +33,7 @@ CODE = [
     "docs/markdown.py",
     "docs/api_contents.py",
     "docs/api_reference.py",
+    "docs/http_api_page.py",
     "docs/page_types.py",
     "page/build.py",
     "make.py",

@@ -20,3 +20,9 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def anchor(heading: str) -> str:
     """The fragment of a heading: lower case, punctuation dropped, spaces to hyphens."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def sentence(text: str | None) -> str:
+    """A docstring on one line, in Markdown's spelling of code; a rule it cites becomes a link to it."""
+    plain = " ".join((text or "").split()).replace("``", "`")
+    return re.sub(r"promise (\d+)", r"[rule \1](../concepts/promises.md)", plain)

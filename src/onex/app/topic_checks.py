@@ -14,11 +14,12 @@ from pydantic import BaseModel
 from ..contracts.compile import CompiledReducer, LocatedContract
 from ..contracts.event_rows import BUS, CONSUMED
 from ..contracts.guard.problem import suggest
-from ..contracts.model.event_topics import EACH_ITS_OWN, HEADER, ModelConsumedTopic
+from ..contracts.model.event_topics import ModelConsumedTopic
 from ..contracts.model.payload_fields import NoSuchField, reach, unwrap
 from ..contracts.text.yaml_tree import place_of
 from ..engine.internal_triggers import internal_triggers
 from ..kernel.action import Nothing
+from ..kernel.envelope import EACH_ITS_OWN, HEADER
 from ..kernel.finding import EnumSeverity, Finding
 
 Wrong = Iterator[tuple[str, str, str, str]]

@@ -23,6 +23,7 @@ from typing import Any, Generic, Literal, TypeVar, cast, get_type_hints
 from pydantic import BaseModel
 
 from ..kernel.action import Action, Nothing
+from ..kernel.envelope import EACH_ITS_OWN
 from ..kernel.intent import ModelIntent, intent
 from ..kernel.quota import NO_LIMITS
 from ..kernel.retry import RetryPolicy
@@ -33,7 +34,6 @@ from .intents import AnyHandler, SourcePlace
 
 E = TypeVar("E", bound=BaseModel)
 HANDLE = "handle"
-EACH_ITS_OWN = "@id"
 
 
 class EventProgress(State):

@@ -26,6 +26,10 @@ SPELLINGS: Final[Mapping[str, str]] = {
     "source": "source_service",
 }
 VERSIONS: Final = ("v1", "1.0")
+HEADER: Final = "header:"
+"""Before the name of a header, where a contract says what names the instance of an event: ``key: header:sensor``."""
+EACH_ITS_OWN: Final = "@id"
+"""In the same place: each message begins an instance of its own, named by the id of its envelope."""
 
 
 class OnexEnvelopeV1(Payload):

@@ -7,11 +7,11 @@ The issuer in the log is ``api:NAME``, so that the log leads from a state to who
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from ..contracts.orchestration.expansion import CANCEL
@@ -23,7 +23,6 @@ from ..ports import EnumOutboxState, OutboxRow, Pointer
 from ..views.stored_rows import stopped_intent_json
 from ..views.stored_value import position_text
 from ..wiring import new_action_id
-from .access import Principal
 from .answers import Answered, KeyText, Rows, StoppedIntentAnswer, key_of
 from .policy import GuardedRoute
 from .served_store import Asking, Served, ServedStore
@@ -122,82 +121,132 @@ _ACCEPTED: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
+class CommandCall:
+    """One request for a command: who asks, under which id, and how long they wait for the answer."""
+
+    def __init__(
+        self, served: Served, asking: Asking, response: Response, idempotency_key: IdempotencyKey = None,
+        wait_s: WaitS = 10.0,
+    ) -> None:  # fmt: skip
+        self.served, self.asking = served, asking
+        self._response, self._wait_s = response, wait_s
+        self._action_id = _action_id(idempotency_key)
+        self._issuer = f"api:{asking.name}"
+
+    async def submit(self, command: str, body: SubmitBody) -> CommandAnswer:
+        key = key_of(body.key)
+
+        async def send() -> CommandAnswer:
+            done = await self.served.client.submit(
+                key, body.trigger, body.payload, action_id=self._action_id, issuer=self._issuer, timeout_s=self._wait_s,
+                expected_version=body.expected_version, correlation_id=body.correlation_id, cause=body.cause,
+                expires_at=body.expires_at,
+            )  # fmt: skip
+            return CommandAnswer(
+                action_id=self._action_id, answered=True, key=str(key), version=done.version, status=done.status,
+                position=position_text(done.position), duplicate=done.duplicate,
+            )  # fmt: skip
+
+        return await self._carried_out(command, key, body.trigger, send)
+
+    async def request(
+        self, command: str, key: WorkflowKey, kind: str, payload: Mapping[str, JsonValue]
+    ) -> CommandAnswer:
+        """A request of an operator (``engine.operator_requests``)."""
+
+        async def send() -> CommandAnswer:
+            await self.served.client.request(
+                key, kind, payload, action_id=self._action_id, issuer=self._issuer, timeout_s=self._wait_s
+            )
+            return CommandAnswer(action_id=self._action_id, answered=True, key=str(key))
+
+        return await self._carried_out(command, key, kind, send)
+
+    async def _carried_out(
+        self, command: str, key: WorkflowKey, trigger: str, send: Callable[[], Awaitable[CommandAnswer]]
+    ) -> CommandAnswer:
+        served = self.served
+        if served.commands >= AT_ONCE:
+            raise Overloaded(f"{AT_ONCE} commands wait for an answer; nothing was accepted", retry_after_s=1.0)
+        served.commands += 1
+        outcome = "failed"
+        try:
+            answer = await send()
+            outcome = "done"
+            return answer
+        except CommitUnknown as unknown:
+            outcome = "stored"
+            self._response.status_code = 202
+            return CommandAnswer(action_id=self._action_id, answered=False, key=str(key), note=unknown.message)
+        except OnexError as error:
+            outcome = error.code
+            raise
+        finally:
+            served.commands -= 1
+            served.audit.tell(self.asking, command, key, trigger, self._action_id, outcome)
+
+
+def _action_id(idempotency_key: str | None) -> UUID:
+    """A UUID is the id itself; another text makes one, always the same."""
+    if idempotency_key is None:
+        return new_action_id()
+    try:
+        return UUID(idempotency_key)
+    except ValueError:
+        return id_of_idempotency_key(idempotency_key)
+
+
+Call = Annotated[CommandCall, Depends()]
+
+
 @routes.post("/api/submit", responses=_ACCEPTED)
-async def submit(
-    served: Served, asking: Asking, response: Response, body: SubmitBody,
-    idempotency_key: IdempotencyKey = None, wait_s: WaitS = 10.0,
-) -> CommandAnswer:  # fmt: skip
+async def submit(call: Call, body: SubmitBody) -> CommandAnswer:
     """Send an action to an instance. The first one begins it."""
-    return await _submitted(served, asking, response, "submit", body, idempotency_key, wait_s)
+    return await call.submit("submit", body)
 
 
 @routes.post("/api/signal", responses=_ACCEPTED)
-async def signal(
-    served: Served, asking: Asking, response: Response, body: SignalBody,
-    idempotency_key: IdempotencyKey = None, wait_s: WaitS = 10.0,
-) -> CommandAnswer:  # fmt: skip
+async def signal(call: Call, body: SignalBody) -> CommandAnswer:
     """Send a message to an instance that has begun."""
-    await served.stored(key_of(body.key))
+    await call.served.stored(key_of(body.key))
     action = SubmitBody(key=body.key, trigger=body.signal, payload=body.payload)
-    return await _submitted(served, asking, response, "signal", action, idempotency_key, wait_s)
+    return await call.submit("signal", action)
 
 
 @routes.post("/api/cancel", responses=_ACCEPTED)
-async def cancel(
-    served: Served, asking: Asking, response: Response, body: CancelBody,
-    idempotency_key: IdempotencyKey = None, wait_s: WaitS = 10.0,
-) -> CommandAnswer:  # fmt: skip
+async def cancel(call: Call, body: CancelBody) -> CommandAnswer:
     """Cancel an instance."""
-    await served.stored(key_of(body.key))
+    await call.served.stored(key_of(body.key))
     action = SubmitBody(key=body.key, trigger=CANCEL)
-    return await _submitted(served, asking, response, "cancel", action, idempotency_key, wait_s)
+    return await call.submit("cancel", action)
 
 
 @routes.post("/api/approve", responses=_ACCEPTED)
-async def approve(
-    served: Served, asking: Asking, response: Response, body: ApproveBody,
-    idempotency_key: IdempotencyKey = None, wait_s: WaitS = 10.0,
-) -> CommandAnswer:  # fmt: skip
+async def approve(call: Call, body: ApproveBody) -> CommandAnswer:
     """Approve or reject what an orchestration waits for. The name of the token is who said so."""
-    await served.stored(key_of(body.key))
+    await call.served.stored(key_of(body.key))
     trigger = f"{body.task}.{'approve' if body.approved else 'reject'}"
-    payload: dict[str, JsonValue] = {"by": asking.name, "note": body.note}
+    payload: dict[str, JsonValue] = {"by": call.asking.name, "note": body.note}
     action = SubmitBody(key=body.key, trigger=trigger, payload=payload, expected_version=body.expected_version)
-    return await _submitted(served, asking, response, "approve", action, idempotency_key, wait_s)
+    return await call.submit("approve", action)
 
 
 @routes.post("/api/release", responses=_ACCEPTED)
-async def release(
-    served: Served, asking: Asking, response: Response, body: ReleaseBody,
-    idempotency_key: IdempotencyKey = None, wait_s: WaitS = 10.0,
-) -> CommandAnswer:  # fmt: skip
+async def release(call: Call, body: ReleaseBody) -> CommandAnswer:
     """Let a held instance take actions again."""
     key = key_of(body.key)
-    await served.stored(key)
-    return await _requested(served, asking, response, "release", key, RELEASE, {}, idempotency_key, wait_s)
+    await call.served.stored(key)
+    return await call.request("release", key, RELEASE, {})
 
 
 @routes.post("/api/redrive", responses=_ACCEPTED)
-async def redrive(
-    served: Served, asking: Asking, response: Response, body: RedriveBody,
-    idempotency_key: IdempotencyKey = None, wait_s: WaitS = 10.0,
-) -> CommandAnswer:  # fmt: skip
+async def redrive(call: Call, body: RedriveBody) -> CommandAnswer:
     """Run a dead intent again, or deliver a held outcome again. The key of its effect stays the same."""
     pointer = Pointer(*map(int, body.pointer.split(":")))
-    row = await _stopped_at(served, pointer)
+    row = await _stopped_at(call.served, pointer)
     if row is None:
         raise NotFound(f"no dead or held intent is at {body.pointer}; GET /api/stopped lists those there are")
-    return await _requested(
-        served,
-        asking,
-        response,
-        "redrive",
-        row.key,
-        REDRIVE,
-        {"pointer": position_text(pointer)},
-        idempotency_key,
-        wait_s,
-    )
+    return await call.request("redrive", row.key, REDRIVE, {"pointer": position_text(pointer)})
 
 
 @routes.get("/api/stopped", tags=["waiting for a person"])
@@ -224,72 +273,3 @@ async def stopped(
 async def _stopped_at(served: ServedStore, pointer: Pointer) -> OutboxRow | None:
     rows = await served.reader.outbox(STOPPED, None, pointer._replace(ordinal=pointer.ordinal - 1), 1)
     return rows[0] if rows and rows[0].pointer == pointer else None
-
-
-def _action_id(idempotency_key: str | None) -> UUID:
-    """A UUID is the id itself; another text makes one, always the same."""
-    if idempotency_key is None:
-        return new_action_id()
-    try:
-        return UUID(idempotency_key)
-    except ValueError:
-        return id_of_idempotency_key(idempotency_key)
-
-
-async def _submitted(
-    served: ServedStore, asking: Principal, response: Response, command: str, body: SubmitBody,
-    idempotency_key: str | None, wait_s: float,
-) -> CommandAnswer:  # fmt: skip
-    key, action_id = key_of(body.key), _action_id(idempotency_key)
-
-    async def send() -> CommandAnswer:
-        done = await served.client.submit(
-            key, body.trigger, body.payload, action_id=action_id, issuer=f"api:{asking.name}", timeout_s=wait_s,
-            expected_version=body.expected_version, correlation_id=body.correlation_id, cause=body.cause,
-            expires_at=body.expires_at,
-        )  # fmt: skip
-        return CommandAnswer(
-            action_id=action_id, answered=True, key=str(key), version=done.version, status=done.status,
-            position=position_text(done.position), duplicate=done.duplicate,
-        )  # fmt: skip
-
-    return await _carried_out(served, asking, response, command, key, body.trigger, action_id, send)
-
-
-async def _requested(
-    served: ServedStore, asking: Principal, response: Response, command: str, key: WorkflowKey, kind: str,
-    payload: dict[str, JsonValue], idempotency_key: str | None, wait_s: float,
-) -> CommandAnswer:  # fmt: skip
-    action_id = _action_id(idempotency_key)
-
-    async def send() -> CommandAnswer:
-        await served.client.request(
-            key, kind, payload, action_id=action_id, issuer=f"api:{asking.name}", timeout_s=wait_s
-        )
-        return CommandAnswer(action_id=action_id, answered=True, key=str(key))
-
-    return await _carried_out(served, asking, response, command, key, kind, action_id, send)
-
-
-async def _carried_out(
-    served: ServedStore, asking: Principal, response: Response, command: str, key: WorkflowKey, trigger: str,
-    action_id: UUID, send: Callable[[], Awaitable[CommandAnswer]],
-) -> CommandAnswer:  # fmt: skip
-    if served.commands >= AT_ONCE:
-        raise Overloaded(f"{AT_ONCE} commands wait for an answer; nothing was accepted", retry_after_s=1.0)
-    served.commands += 1
-    outcome = "failed"
-    try:
-        answer = await send()
-        outcome = "done"
-        return answer
-    except CommitUnknown as unknown:
-        outcome = "stored"
-        response.status_code = 202
-        return CommandAnswer(action_id=action_id, answered=False, key=str(key), note=unknown.message)
-    except OnexError as error:
-        outcome = error.code
-        raise
-    finally:
-        served.commands -= 1
-        served.audit.tell(asking, command, key, trigger, action_id, outcome)

@@ -12,7 +12,7 @@ from ..kernel.errors import NotFound
 from .answers import Answered
 from .demo_answers import DemoAnswer, Demonstration
 from .policy import GuardedRoute
-from .served_store import Asking, Served, ServedStore
+from .served_store import Served, ServedStore
 
 routes = APIRouter(route_class=GuardedRoute, tags=["demo"])
 
@@ -36,7 +36,7 @@ async def demo(served: Served) -> DemoAnswer:
 
 
 @routes.post("/api/demo/kill")
-async def kill(served: Served, asking: Asking) -> KillAnswer:
+async def kill(served: Served) -> KillAnswer:
     """Kill the demo's engine with SIGKILL. It is started again at once, and goes on where it was."""
     return KillAnswer(killed=await _of(served).kill())
 

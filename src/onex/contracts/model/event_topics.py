@@ -16,10 +16,6 @@ from .bus import ModelEventBus, ModelTopic
 from .part import ENGINE, ROWS_MAX, ClassName, Name, Prose, TriggerName, Word
 from .target_topic import TOPIC
 
-HEADER = "header:"
-"""Before the name of a header that gives the key: ``key: header:sensor``."""
-EACH_ITS_OWN = "@id"
-"""As ``key``: each message begins an instance of its own, named by the id of its envelope."""
 KEY = r"^(@id|header:[!-~]{1,100}|[A-Za-z_][A-Za-z0-9_]{0,63}(\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,7})$"
 
 TopicName = Annotated[Word, Field(pattern=TOPIC), ENGINE]

@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 from ...bus import BusRefused, ReceivedMessage
 from ...kernel.action import ModelAction, WorkflowKey
-from ...kernel.envelope import OnexEnvelopeV1
+from ...kernel.envelope import EACH_ITS_OWN, HEADER, OnexEnvelopeV1
 from ...kernel.errors import InvalidKey, InvalidPayload, OnexError
 from ...kernel.message_signature import SharedKeys
 from ...kernel.size_limits import WIRE_BYTES, WIRE_DEPTH
@@ -26,8 +26,6 @@ from ..encode import check_json
 from .message import AskedAction, asked_by
 from .topics import BusTopics, ConsumedTopic
 
-HEADER: Final = "header:"
-EACH_ITS_OWN: Final = "@id"
 _DEFAULT: Final = BusTopics()
 
 
