@@ -19,7 +19,8 @@ import pytest
 
 from onex.cli.demo.command import Proof, perform
 from onex.cli.demo.files import DemoFiles
-from onex.cli.demo.trial import Trial, kill_moments
+from onex.cli.demo.kill_moments import kill_moments
+from onex.cli.demo.trial import Trial
 from onex.cli.demo.verdict import DemoResult
 from onex.cli.demo.workload import orders
 from onex.cli.main import main

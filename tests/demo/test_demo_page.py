@@ -30,7 +30,7 @@ def test_the_engine_is_killed_from_the_page_and_the_proof_holds(tmp_path: Path) 
 
     with DemoFiles(f"sqlite:///{tmp_path / 'proof.db'}") as place:
         work = orders(300, place.folder)
-        with DemoPage(place.store_url, work.app, work.title, work.effects, said) as page:
+        with DemoPage(place.store_url, work, said) as page:
             proof = perform(work, place, 3, io.StringIO(), ready=page.ready, proved=page.proved)
             told = Service(page.address).get("demo").body
     assert heard["without the csrf"].status == 403

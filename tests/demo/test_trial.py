@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from onex.cli.demo.kill_moments import WAIT_S_MAX, kill_moments
 from onex.cli.demo.progress import DemoProgress
-from onex.cli.demo.trial import ENGINE, WAIT_S_MAX, EngineEnded, InputRefused, Trial, kill_moments
+from onex.cli.demo.trial import ENGINE, EngineEnded, InputRefused, Trial
 from onex.cli.demo.workload import Workload, orders
 
 

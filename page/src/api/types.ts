@@ -84,6 +84,21 @@ export interface DemoAnswer {
   done: boolean;
   rows: DemoRow[];
   conclusion: string[];
+  examples: DemoExample[];
+}
+
+export interface DemoChoice {
+  label: string;
+  trigger: string;
+  payload: Record<string, JsonValue>;
+}
+
+export interface DemoExample {
+  key: string;
+  what: string;
+  status?: string | null;
+  waits_in: string[];
+  choices: DemoChoice[];
 }
 
 export interface DemoRow {

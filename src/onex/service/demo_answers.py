@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
 class DemoRow(BaseModel):
@@ -15,6 +15,28 @@ class DemoRow(BaseModel):
     what: str
     number: str
     meaning: str
+
+
+class DemoChoice(BaseModel):
+    """What a visitor may answer: an action to submit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: str
+    trigger: str
+    payload: dict[str, JsonValue]
+
+
+class DemoExample(BaseModel):
+    """An instance that is worth a look. In one of the statuses ``waits_in`` it waits for one of ``choices``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: str
+    what: str
+    status: str | None = Field(default=None, description="null: it has not begun")
+    waits_in: list[str]
+    choices: list[DemoChoice]
 
 
 class DemoAnswer(BaseModel):
@@ -32,6 +54,7 @@ class DemoAnswer(BaseModel):
     done: bool
     rows: list[DemoRow]
     conclusion: list[str]
+    examples: list[DemoExample]
 
 
 class Demonstration(Protocol):

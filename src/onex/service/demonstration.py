@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from ..kernel.action import WorkflowKey
 from ..kernel.errors import NotFound
 from .answers import Answered
 from .demo_answers import DemoAnswer, Demonstration
@@ -32,7 +33,13 @@ class NoDemo(NotFound):
 @routes.get("/api/demo")
 async def demo(served: Served) -> DemoAnswer:
     """How far the demo is that this service belongs to."""
-    return _of(served).told()
+    told = _of(served).told()
+    keys = {one.key: WorkflowKey.parse(one.key) for one in told.examples}
+    stored = await served.reader.load(list(keys.values())) if keys else {}
+    for one in told.examples:
+        found = stored.get(keys[one.key])
+        one.status = found.status if found is not None and found.version else None
+    return told
 
 
 @routes.post("/api/demo/kill")

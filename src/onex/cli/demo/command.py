@@ -16,14 +16,17 @@ from typing import Annotated, NamedTuple, TextIO
 import typer
 
 from ...wiring.store_access import shown_url
-from ..console import fields, note, say, say_json, styled, table
+from ..console import fields, note, say, say_json, styled, table, write
+from ..console import shown as shown_text
 from ..exit_codes import FINE, FOUND
 from .check import check
 from .files import STORE_URL, DemoFiles
+from .living import put_together, with_examples
 from .page import DemoPage
 from .progress import DemoProgress
 from .proof_page import conclusion, write_page
-from .trial import ENGINE, Trial
+from .staying import Told, stayed
+from .trial import ENGINE, Trial, TrialResult
 from .verdict import DemoResult, ProofRow, demo_result, faults, rows
 from .workload import INSTANCES_MIN, Workload, code_analysis, orders
 
@@ -77,6 +80,14 @@ def demo(
             help="Serve a page of it on the loopback, with a button that kills the engine; on a terminal until Ctrl-C.",
         ),
     ] = True,
+    stay: Annotated[
+        bool | None,
+        typer.Option(
+            "--stay/--no-stay",
+            help="When all is proved, keep engine and page up until Ctrl-C. [default: on a terminal]",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Run real workflows, kill their engine twice, and prove that nothing was lost.
@@ -84,7 +95,8 @@ def demo(
     The workflow analyses a tree of Python files, or (orders) charges and packs orders. The engine runs in a process of
     its own. It is killed with SIGKILL at a random moment, and again while an effect is done but not yet acknowledged.
     Another process counts what the effects did. Then the log is audited and folded again. Exit code 1: something was
-    lost, repeated or different.
+    lost, repeated or different. Beside code_analysis, its page shows orders that are shipped or undone, and an expense that
+    waits for your answer.
 
     With --workers, several engines share a PostgreSQL store, and one of them is killed each time: the others take over.
 
@@ -98,16 +110,23 @@ def demo(
     """
     chosen = secrets.randbelow(2**32) if seed is None else seed
     place = DemoFiles(store, shared=workers is not None)
+    on_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
+    stays = page and (on_terminal if stay is None else stay)
     workload = job(workflow, instances, path, place.folder)
-    watched = DemoPage(place.store_url, workload.app, workload.title, workload.effects, note)
+    if page and workers is None and workload.report is not None:
+        workload = with_examples(workload, place.folder, watched=on_terminal)
+    watched = DemoPage(place.store_url, workload, note)
+    stream = sys.stderr if as_json else sys.stdout
     with place, watched:
-        ready = watched.ready if page else ignore
         try:
-            stream = sys.stderr if as_json else sys.stdout
             proof = perform(
-                workload, place, chosen, stream, workers=workers, names_commands=commands, ready=ready,
-                proved=watched.proved,
+                workload, place, chosen, stream, workers=workers, names_commands=commands,
+                ready=watched.ready if page else ignore, proved=watched.proved,
             )  # fmt: skip
+            if not as_json:
+                show_proof(proof, place, chosen)
+            if stays and watched.wait_begun():
+                proof = stay_up(proof, place, chosen, watched, stream)
         except KeyboardInterrupt:
             if not keep:
                 place.tidy()
@@ -117,18 +136,7 @@ def demo(
             place.tidy()
         if as_json:
             say_json(proof.result.model_dump())
-        else:
-            show_proof(proof, place, chosen)
-        if page and not as_json and sys.stdin.isatty() and sys.stdout.isatty() and watched.wait_begun():
-            _until_ctrl_c(watched.address)
     raise typer.Exit(proof.exit_code)
-
-
-def _until_ctrl_c(address: str) -> None:
-    say()
-    say(f"The page of it stays on {address} until Ctrl-C.")
-    with suppress(KeyboardInterrupt):
-        threading.Event().wait()
 
 
 def job(workflow: EnumWorkflow | None, instances: int | None, path: Path | None, folder: Path) -> Workload:
@@ -150,6 +158,7 @@ class Proof(NamedTuple):
     faults: list[str]
     table: list[ProofRow]
     commands: list[str]
+    trial: Trial
 
     @property
     def exit_code(self) -> int:
@@ -170,6 +179,7 @@ def perform(
     proved: Callable[[list[ProofRow], list[str]], None] = lambda rows, conclusion: None,
 ) -> Proof:
     """The demo without its final output; progress goes to ``stream``. Raises OnexError when the demo cannot run."""
+    put_together(workload)
     with DemoProgress(stream, workload.effects, f"one of {workers} workers" if workers else "the engine") as progress:
         progress.say(f"{workload.title}: {workload.effects:,} effects expected outside the engine")
         trial = Trial(
@@ -178,17 +188,43 @@ def perform(
         )  # fmt: skip
         witnessed = asyncio.run(trial.run())
         progress.say(f"all done after {witnessed.wall_s:.1f} s; auditing the log and folding every instance again")
-        tally = trial.ledger.read()
-        checked = asyncio.run(check(place.store_url, workload.app, witnessed, tally, seed))
-    found = demo_result(witnessed, tally, checked, str(place.proof.resolve()), str(workload.report or ""))
-    wrong = faults(found, tally, checked, witnessed.kills_asked)
-    lines = rows(found, tally, checked, workers)
-    commands = _commands(workload, place) if names_commands else []
-    write_page(place.proof, workload, witnessed, found, lines, wrong, commands)
-    proved(lines, [*conclusion(wrong, found.effects_retried), *wrong])
-    for fault in wrong:
+    proof = prove(trial, witnessed, place, seed, _commands(workload, place) if names_commands else [])
+    proved(proof.table, [*conclusion(proof.faults, proof.result.effects_retried), *proof.faults])
+    for fault in proof.faults:
         progress.say(f"wrong: {fault}")
-    return Proof(found, wrong, lines, commands)
+    return proof
+
+
+def prove(trial: Trial, witnessed: TrialResult, place: DemoFiles, seed: int, commands: list[str]) -> Proof:
+    """What came of it, read from the store and the ledger; and the page that says so."""
+    work, tally = trial.workload, trial.ledger.read()
+    checked = asyncio.run(check(place.store_url, work.app, witnessed, tally, seed))
+    found = demo_result(witnessed, tally, checked, str(place.proof.resolve()), str(work.report or ""))
+    wrong = faults(found, tally, checked, witnessed.kills_asked)
+    lines = rows(found, tally, checked, trial.workers)
+    write_page(place.proof, work, witnessed, found, lines, wrong, commands)
+    return Proof(found, wrong, lines, commands, trial)
+
+
+def stay_up(proof: Proof, place: DemoFiles, seed: int, page: DemoPage, stream: TextIO) -> Proof:
+    """Until Ctrl-C. With an engine that goes on, what happened since is counted and audited, too."""
+    write(stream, f"\nThe page stays on {page.address} until Ctrl-C.\n")
+    stream.flush()
+    if proof.trial.workers:
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+        return proof
+    trial = Trial(
+        proof.trial.workload, place.store_url, place.folder, seed, Told(note), ready=page.ready, after=proof.trial
+    )
+    witnessed = asyncio.run(stayed(trial))
+    last = prove(trial, witnessed, place, seed, proof.commands)
+    since = last.result.actions - proof.result.actions, last.result.kills - proof.result.kills
+    write(stream, f"\nSince then {since[0]:,} actions were committed, and the engine was killed {since[1]} times.\n")
+    for sentence in (*conclusion(last.faults, last.result.effects_retried), *last.faults):
+        write(stream, f"{shown_text(sentence)}\n")
+    page.proved(last.table, [*conclusion(last.faults, last.result.effects_retried), *last.faults])
+    return last
 
 
 def _commands(workload: Workload, place: DemoFiles) -> list[str]:

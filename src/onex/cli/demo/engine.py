@@ -1,8 +1,9 @@
 """The demo's engine: the real engine on a real store, in a process that the demo's parent starts and kills.
 
-    python -m onex.cli.demo.engine SOCKET STORE_URL APP [LEASE_S]
+    python -m onex.cli.demo.engine SOCKET STORE_URL APP PACE [LEASE_S]
 
-With LEASE_S it is a worker that shares the store with others: inputs then go through the inbox, to whoever has the instance.
+PACE is JSON: by workflow, how many seconds an effect takes at least, so that a person can watch it. With LEASE_S it is a worker
+that shares the store with others: inputs then go through the inbox, to whoever has the instance.
 
 Theory of operation.
 
@@ -28,11 +29,12 @@ import asyncio
 import dataclasses
 import functools
 import inspect
+import json
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -75,9 +77,12 @@ Tamper = Callable[[Intent], Intent]
 class Reporter:
     """Makes effects that report. ``tamper``, which plants a fault, may change what effect and parent are given."""
 
-    def __init__(self, link: Connection, tamper: Tamper | None = None) -> None:
+    def __init__(
+        self, link: Connection, tamper: Tamper | None = None, pace_s: Mapping[str, float] | None = None
+    ) -> None:
         self._link = link
         self._tamper = tamper
+        self._pace_s = pace_s or {}
         self._unanswered: dict[int, asyncio.Future[None]] = {}
         self._number = 0
 
@@ -85,18 +90,23 @@ class Reporter:
         """The same app with effects that report."""
         workflows = {
             name: dataclasses.replace(
-                one, effects={target: self._wrap(effect) for target, effect in one.effects.items()}
+                one,
+                effects={
+                    target: self._wrap(effect, self._pace_s.get(name, 0.0)) for target, effect in one.effects.items()
+                },
             )
             for name, one in app.workflows.items()
         }
         return dataclasses.replace(app, workflows=workflows)
 
-    def _wrap(self, effect: Function) -> Function:
+    def _wrap(self, effect: Function, pace_s: float) -> Function:
         waits = inspect.iscoroutinefunction(effect)
 
         @functools.wraps(effect)
         async def reporting(intent: Intent, *io: object) -> object:
             intent = self._tamper(intent) if self._tamper is not None else intent
+            if pace_s:
+                await asyncio.sleep(pace_s)
             value = effect(intent, *io) if waits else await asyncio.to_thread(effect, intent, *io)
             if inspect.isawaitable(value):
                 value = await value
@@ -213,12 +223,17 @@ def _pulse(engine: ReducerPatternEngine) -> Pulse:
 
 
 async def serve(
-    end: socket.socket, store_url: str, app: Path, lease_s: float | None = None, tamper: Tamper | None = None
+    end: socket.socket,
+    store_url: str,
+    app: Path,
+    pace_s: Mapping[str, float],
+    lease_s: float | None = None,
+    tamper: Tamper | None = None,
 ) -> int:
     """Runs the engine. Returns the exit code: 0 done, 1 an error, 3 the parent is gone."""
     link = await Connection.over(end)
     try:
-        await DemoEngine(link, Reporter(link, tamper), store_url, app, lease_s).run()
+        await DemoEngine(link, Reporter(link, tamper, pace_s), store_url, app, lease_s).run()
     except asyncio.CancelledError:  # the parent is gone: there is nobody to report to
         return 3
     except Exception as error:
@@ -232,11 +247,11 @@ async def serve(
 
 
 def main(words: Sequence[str], tamper: Tamper | None = None) -> int:
-    """``words`` are the number of the inherited socket, the store's URL, the folder of the app, and a worker's lease."""
-    number, store_url, app, *lease = words
+    """``words`` are the number of the inherited socket, the store's URL, the folder of the app, the pace, and a worker's lease."""
+    number, store_url, app, pace, *lease = words
     end = socket.socket(fileno=int(number))
     end.set_inheritable(False)  # a worker process that kept it would hide this one's death from the parent
-    return asyncio.run(serve(end, store_url, Path(app), float(lease[0]) if lease else None, tamper))
+    return asyncio.run(serve(end, store_url, Path(app), json.loads(pace), float(lease[0]) if lease else None, tamper))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from io import BufferedWriter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,12 +43,12 @@ def count_effects(reports: Iterable[EffectReport]) -> EffectCounts:
 class EffectLedger:
     """One line per report, in order of arrival. ``effects`` counts different effects: the progress of the work.
 
-    ``retried`` and ``repeated`` are what ``read`` counts in the end, as far as it has come.
+    ``retried`` and ``repeated`` are what ``read`` counts in the end, as far as it has come. A closed ledger may be written further.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("xb")
+        self._file: BufferedWriter | None = path.open("xb")
         self._first: dict[SeenEffect, tuple[str, str]] = {}
         self._repeated: set[SeenEffect] = set()
         self.retried = 0
@@ -62,9 +63,10 @@ class EffectLedger:
 
     def write(self, reports: Sequence[EffectReport]) -> None:
         """Durable when it returns."""
-        self._file.writelines(report.model_dump_json().encode() + b"\n" for report in reports)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        file = self._file = self._file or self.path.open("ab")
+        file.writelines(report.model_dump_json().encode() + b"\n" for report in reports)
+        file.flush()
+        os.fsync(file.fileno())
         for report in reports:
             told = report.idempotency_key, report.body
             first = self._first.setdefault(report.seen, told)
@@ -80,4 +82,6 @@ class EffectLedger:
             return count_effects(EffectReport.model_validate_json(line) for line in file)
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from ...kernel.errors import OnexError
-from ...service.demo_answers import DemoAnswer, DemoRow
+from ...service.demo_answers import DemoAnswer, DemoChoice, DemoExample, DemoRow
+from .living import EXAMPLES
 from .trial import Trial
 from .verdict import ProofRow
+from .workload import Workload
 
 BEGIN_S = 20.0
 END_S = 5.0
@@ -25,8 +26,8 @@ END_S = 5.0
 class DemoPage:
     """``say`` is told the address, or why there is none. Use it as a context manager: at the end nothing is served any more."""
 
-    def __init__(self, url: str, app: Path, title: str, effects: int, say: Callable[[str], None]) -> None:
-        self._url, self._app, self._title, self._effects, self._say = url, app, title, effects, say
+    def __init__(self, url: str, work: Workload, say: Callable[[str], None]) -> None:
+        self._url, self._work, self._say = url, work, say
         self._trial: Trial | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -48,8 +49,8 @@ class DemoPage:
 
     def ready(self, trial: Trial) -> None:
         """An engine takes work. Called in the loop of the trial."""
+        self._trial, self._loop = trial, asyncio.get_running_loop()
         if self._thread is None:
-            self._trial, self._loop = trial, asyncio.get_running_loop()
             self._thread = threading.Thread(target=self._serve, name="onex-demo-page", daemon=True)
             self._thread.start()
 
@@ -67,8 +68,8 @@ class DemoPage:
         trial = self._trial
         assert trial is not None, "the service begins with the first engine"
         return DemoAnswer(
-            title=self._title,
-            effects=self._effects,
+            title=self._work.title,
+            effects=self._work.effects,
             effects_seen=trial.ledger.effects,
             effects_retried=trial.ledger.retried,
             effects_repeated=trial.ledger.repeated,
@@ -77,7 +78,14 @@ class DemoPage:
             done=bool(self._conclusion),
             rows=[DemoRow(what=what, number=number, meaning=meaning) for what, number, meaning in self._rows],
             conclusion=self._conclusion,
-        )
+            examples=[
+                DemoExample(
+                    key=one.key, what=one.what, waits_in=list(one.waits_in),
+                    choices=[DemoChoice(label=label, trigger=trigger, payload=said) for label, trigger, said in one.choices],
+                )
+                for one in (EXAMPLES if self._work.made_of else ())
+            ],
+        )  # fmt: skip
 
     async def kill(self) -> bool:
         assert self._trial is not None and self._loop is not None, "the service begins with the first engine"
@@ -103,7 +111,7 @@ class DemoPage:
             self._told.set()
 
         try:
-            asyncio.run(serve(self._url, self._app, ServiceAddress(), Tokens(), begun=begun, demonstration=self))
+            asyncio.run(serve(self._url, self._work.app, ServiceAddress(), Tokens(), begun=begun, demonstration=self))
         except (OnexError, OSError) as error:
             self._failed(str(error))
 

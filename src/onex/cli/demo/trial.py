@@ -23,6 +23,8 @@ the report.
 
 8. ``kill_now`` is a kill that somebody asks for, by the page. It is one more: those of KILLS come as drawn. One that was about to
    meet the same engine meets the next one.
+9. A trial ``after`` another goes on with its store, its ledger and its counts, and draws no kills. It stays until ``end``; ``take``
+   gives it more inputs.
 
 What may go wrong: an engine ends without a kill, or hangs (EngineEnded, with its last output); it refuses an input
 (InputRefused). Whatever happens, ``_run_engine`` kills the process that it started.
@@ -31,12 +33,12 @@ What may go wrong: an engine ends without a kill, or hangs (EngineEnded, with it
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from math import ceil
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -45,6 +47,7 @@ from ...kernel.errors import EngineClosed, OnexError
 from ...ports import EnumOutboxState, Pointer, Reader
 from ...wiring import open_reader
 from .engine_process import EngineProcess, start_engine
+from .kill_moments import KillMoment, kill_moments
 from .ledger import EffectLedger
 from .wire import (
     EffectReport,
@@ -63,9 +66,6 @@ from .wire import (
 from .workload import Workload
 
 ENGINE = (sys.executable, "-P", "-m", "onex.cli.demo.engine")
-KILLS = ((0.25, 0.50, False), (0.55, 0.80, True))
-"""Shares of the expected effects: from, until; and whether an acknowledgement is withheld."""
-WAIT_S_MAX = 0.025
 BATCH = 25
 UNANSWERED_MAX = 100
 STALL_S = 120.0
@@ -84,25 +84,6 @@ class InputRefused(OnexError):
     """The demo's engine refused an input of the job."""
 
     code = "input_refused"
-
-
-class KillMoment(NamedTuple):
-    """Kill ``wait_s`` after ``at`` effects were seen. Until then at most ``until`` effects are written down."""
-
-    at: int
-    until: int
-    wait_s: float
-    withhold: bool
-
-
-def kill_moments(effects: int, chance: random.Random) -> tuple[KillMoment, ...]:
-    """One random moment inside each window of KILLS."""
-    chosen: list[KillMoment] = []
-    for low, high, withhold in KILLS:
-        until = max(1, int(effects * high))
-        at = chance.randint(min(until, max(1, ceil(effects * low))), until)
-        chosen.append(KillMoment(at, until, chance.uniform(0.0, WAIT_S_MAX), withhold))
-    return tuple(chosen)
 
 
 class ProgressListener(Protocol):
@@ -146,7 +127,7 @@ class Trial:
     """``engine``: the command line of an engine. ``between`` is called after each kill, while the killed engine does not run.
     ``ready`` is called each time an engine takes work.
 
-    ``workers``: how many share the store; None for one engine that has it alone.
+    ``workers``: how many share the store; None for one engine that has it alone. ``after``: the trial that it goes on from.
     """
 
     def __init__(
@@ -161,21 +142,24 @@ class Trial:
         engine: Sequence[str] = ENGINE,
         between: Callable[[], None] = lambda: None,
         ready: Callable[[Trial], None] = lambda trial: None,
+        after: Trial | None = None,
     ) -> None:
         self.workload, self.store_url, self.workers = workload, store_url, workers
-        self.ledger = EffectLedger(folder / "ledger.jsonl")
+        self.ledger: EffectLedger = EffectLedger(folder / "ledger.jsonl") if after is None else after.ledger
+        self._stays = after is not None
         self.log = folder / "engine.log"
         self._progress, self._command, self._between, self._ready = progress, engine, between, ready
-        self._moments = deque(kill_moments(workload.effects, random.Random(seed)))  # noqa: S311 - a moment, not a secret
-        self._left = {one.number: one for one in workload.inputs}
-        self._unsent = deque(workload.inputs)
+        moments = kill_moments(workload.effects, random.Random(seed)) if after is None else ()  # noqa: S311 - a moment, not a secret
+        self._moments = deque(moments)
+        inputs = workload.inputs if after is None else ()
+        self._left, self._unsent = {one.number: one for one in inputs}, deque(inputs)
         self._engines: list[EngineProcess] = []
         self._writing = asyncio.Lock()
         self._kill_task: asyncio.Task[None] | None = None
         self._all_taken, self._finishing = asyncio.Event(), False
-        self._taken: list[Input] = []
+        self._taken: list[Input] = [] if after is None else after._taken
+        self._struck: list[EngineKill] = [] if after is None else after._struck
         self._latency = Latency()
-        self._struck: list[EngineKill] = []
 
     async def run(self) -> TrialResult:
         """Raises EngineEnded, InputRefused. No engine runs when it returns or raises."""
@@ -199,7 +183,8 @@ class Trial:
 
     async def _run_engine(self) -> int | None:
         """One engine from start to end. Returns since when nothing was due, or None when it was killed."""
-        words = [self.store_url, str(self.workload.app), *([str(LEASE_S)] if self.workers else [])]
+        pace = json.dumps(dict(self.workload.pace_s))
+        words = [self.store_url, str(self.workload.app), pace, *([str(LEASE_S)] if self.workers else [])]
         engine = await start_engine(self._command, words, self.log, self.workload.environment)
         self._engines.append(engine)
         writing = asyncio.create_task(self._write_reports(engine))
@@ -287,7 +272,7 @@ class Trial:
             engine.asked.update((one.number, one) for one in batch)
             engine.link.send(TakeInputs(inputs=batch))
         is_over = self._finishing if self.workers else not self._left
-        if engine.ready and is_over and not engine.finishing:
+        if engine.ready and is_over and not self._stays and not engine.finishing:
             engine.finishing = True
             engine.link.send(FinishWork())
 
@@ -299,7 +284,7 @@ class Trial:
             now = (engine.pulse.committed, self.ledger.effects)
             if now != last:
                 last, since_s = now, time.monotonic()
-            elif time.monotonic() - since_s > STALL_S:
+            elif time.monotonic() - since_s > STALL_S and not self._stays:
                 engine.reason = f"it did nothing for {STALL_S:.0f} s, at {self.ledger.effects} effects, and was killed"
                 engine.process.kill()
                 return
@@ -343,6 +328,19 @@ class Trial:
             self._moments.popleft()
             for other in self._engines:  # what waited for the kill may be written down
                 other.arrived.set()
+
+    def take(self, more: Sequence[Input]) -> None:
+        """Inputs beside those of the workload, while it stays."""
+        self._left.update((one.number, one) for one in more)
+        self._unsent.extend(more)
+        for engine in self._engines:
+            self._send_inputs(engine)
+
+    def end(self) -> None:
+        """No more comes: it is over when nothing is due."""
+        self._stays = False
+        for engine in self._engines:
+            self._send_inputs(engine)
 
     @property
     def takes_work(self) -> bool:

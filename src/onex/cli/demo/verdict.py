@@ -7,8 +7,9 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from .check import DemoCheck
+from .kill_moments import KILLS
 from .ledger import EffectCounts
-from .trial import KILLS, TrialResult
+from .trial import TrialResult
 
 NAMED = 3
 """Faults of one kind that are named; the others are counted."""

@@ -7,6 +7,7 @@ import platform
 import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
@@ -36,7 +37,8 @@ class Workload(NamedTuple):
     """One workload. ``effects``: how many different effects it causes; they write their files to ``outside``.
 
     ``environment`` is set for the engine. ``report``: the file in which the workflow reports its own result; None when
-    it writes none.
+    it writes none. ``made_of``: apps that ``app`` is put together from before the start; none: it is there. ``pace_s``: by
+    workflow, how long an effect takes at least.
     """
 
     title: str
@@ -46,6 +48,8 @@ class Workload(NamedTuple):
     outside: Path
     environment: Mapping[str, str]
     report: Path | None = None
+    made_of: tuple[Path, ...] = ()
+    pace_s: Mapping[str, float] = MappingProxyType({})
 
 
 def numbered(submissions: Sequence[Submission]) -> tuple[Input, ...]:
