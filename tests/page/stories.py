@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from pydantic import JsonValue
 
 import onex
 from examples.research.stand_in import server
@@ -23,6 +25,7 @@ from tests.cli.test_hostile_text import CONTRACT, PAYLOADS, REDUCER, yaml
 from tests.laws.tree import ROOT
 
 PAUSE_US: Final = (5 * 60 + 12) * 60 * 1_000_000
+ORDERS: Final = ROOT / "examples" / "orders"
 RESEARCH: Final = ROOT / "examples" / "research"
 TURNING: Final = "\u202e\u200b"
 MARK: Final = "window.pwned=1"
@@ -97,6 +100,28 @@ def research(place: Path) -> str:
     return store
 
 
+def orders(place: Path) -> str:
+    """Seven orders, and beside the app that made them one that forgets quantities: three orders have one that matters."""
+    quantities = (1, 2, 1, 1, 3, 2, 1)
+    for name in ("orders", "changed/orders"):
+        shutil.copytree(ORDERS, place / name, ignore=shutil.ignore_patterns("__pycache__", "out"))
+    reducer = place / "changed" / "orders" / "reducer.py"
+    reducer.write_text(reducer.read_text().replace("item.quantity * item.cents", "item.cents"))
+    store = f"sqlite:///{place}/s.db"
+
+    async def go() -> None:
+        async with await onex.open(store, place / "orders") as engine:
+            for n, quantity in enumerate(quantities, 1):
+                items: JsonValue = [{"sku": "tea", "quantity": quantity, "cents": 450}]
+                await engine.submit(f"orders:{n}", "place", {"items": items})
+                await engine.idle()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONEX_ORDERS_DIR", str(place / "out"))
+        asyncio.run(go())
+    return store
+
+
 def hostile(place: Path) -> tuple[str, Path]:
     """A store and its app, where each text of an instance id, a payload, a state, an error and a contract is hostile."""
     app = place / "odd"
@@ -130,15 +155,15 @@ def odd_instances() -> dict[str, list[str]]:
 
 
 @contextmanager
-def served(store: str, app: Path) -> Iterator[str]:
-    """The address of a real `onex serve`, in a process of its own."""
+def served(store: str, app: Path, cwd: Path = ROOT) -> Iterator[str]:
+    """The address of a real `onex serve`, in a process of its own that is started in ``cwd``."""
     words = [str(Path(sys.executable).with_name("onex")), "serve", store, "--app", str(app), "--listen", "127.0.0.1:0"]
     process = subprocess.Popen(
         [*words, "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        cwd=ROOT,
+        cwd=cwd,
         start_new_session=True,
     )
     try:

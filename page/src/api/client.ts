@@ -83,6 +83,10 @@ export async function post<T>(what: string, body: object, session: SessionAnswer
   return (await answer.json()) as T;
 }
 
+export async function remove(what: string, session: SessionAnswer): Promise<void> {
+  await ask(address(what), { method: "DELETE", headers: headers({ "X-CSRF-Token": session.csrf }) });
+}
+
 export async function download(what: string, query: Query, name: string): Promise<void> {
   const answer = await ask(address(what, query), { headers: headers() });
   const link = document.createElement("a");

@@ -31,6 +31,40 @@ export interface BoxAnswer {
   height: number;
 }
 
+export interface BranchSideAnswer {
+  status: string;
+  intents: string[];
+  changes: ChangesAnswer | null;
+}
+
+export interface BranchStepAnswer {
+  version: number;
+  trigger: string;
+  issued_at: string;
+  recorded: BranchSideAnswer;
+  other: BranchSideAnswer | null;
+  refused: string;
+  why: string;
+  state: ChangesAnswer | null;
+  emitted: ChangesAnswer | null;
+}
+
+export interface BranchesAnswer {
+  number: number;
+  against: string;
+  key: string;
+  first: number | null;
+  what: string;
+  why: string;
+  opened: number | null;
+  opened_why: string;
+  steps: BranchStepAnswer[];
+  first_version: number;
+  last_version: number;
+  next: number | null;
+  effects_fired: number;
+}
+
 export interface CancelBody {
   key: string;
 }

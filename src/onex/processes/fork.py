@@ -72,7 +72,7 @@ async def forked(
     payload: Mapping[str, object] | None,
 ) -> Fork:
     """Raises NotFound for a version that the log does not have, InvalidPayload."""
-    branch = await _before(reader, moments, refold, key, version)
+    branch = await branch_before(reader, moments, refold, key, version)
     steps: list[ForkedStep] = []
     folded, opened, opened_by, why, last = 0, 0, "", "", version - 1
     while not opened:
@@ -82,7 +82,7 @@ async def forked(
         for entry in rows:
             row = edited(entry.row, trigger, payload) if entry.version == version else entry.row
             try:
-                step = _step(branch, entry, row, edited_here=entry.version == version)
+                step, _ = fold_step(branch, entry, row, edited_here=entry.version == version)
             except Blocked as blocked:
                 opened, opened_by, why = entry.version, row.kind, blocked.why.replace("the other code", "the fork")
                 break
@@ -97,7 +97,9 @@ async def forked(
     return Fork(tuple(steps), folded - len(steps), opened, opened_by, why, encode(branch.state), last, recorded)
 
 
-async def _before(reader: Recorded, moments: Moments, refold: Refold, key: WorkflowKey, version: int) -> InstanceBranch:
+async def branch_before(
+    reader: Recorded, moments: Moments, refold: Refold, key: WorkflowKey, version: int
+) -> InstanceBranch:
     """The branch as recorded up to ``version`` - 1."""
     if version - 1 <= FROM_START and (first := await reader.history(key, 0, 1)) and first[0].version == 1:
         branch, last = InstanceBranch(key, refold, refold.begin(None), begun=False), 0
@@ -110,7 +112,7 @@ async def _before(reader: Recorded, moments: Moments, refold: Refold, key: Workf
             raise NotFound(f"{key} has no version {version} in this log")
         for entry in rows:
             try:
-                _step(branch, entry, entry.row, edited_here=False)
+                fold_step(branch, entry, entry.row)
             except Blocked as blocked:
                 raise InvalidPayload(
                     f"this code does not come to version {version} as recorded: at version {entry.version}, {blocked.why}"
@@ -129,8 +131,10 @@ def edited(row: LogRow, trigger: str | None, payload: Mapping[str, object] | Non
     return row if trigger is None else row._replace(kind=trigger)
 
 
-def _step(branch: InstanceBranch, entry: LogEntry, row: LogRow, *, edited_here: bool) -> ForkedStep:
-    """Raises Blocked."""
+def fold_step(
+    branch: InstanceBranch, entry: LogEntry, row: LogRow, *, edited_here: bool = False
+) -> tuple[ForkedStep, list[RecordedIntent]]:
+    """The step, and what it emits in the branch. Raises Blocked."""
     origin = branch.origin(row)
     kind = row.kind if edited_here else branch.kind_for(row, origin)
     recorded = recorded_intents(entry.row.intents)
@@ -141,7 +145,8 @@ def _step(branch: InstanceBranch, entry: LogEntry, row: LogRow, *, edited_here: 
     except OnexError as error:
         refused, why = error.code, error.message
     branch.take(row, origin, recorded, emitted)
-    return ForkedStep(
+    step = ForkedStep(
         entry.version, kind, branch.state.status, branch.status(entry.row), tuple(one.shown for one in emitted),
         tuple(one.shown for one in recorded), refused, why,
     )  # fmt: skip
+    return step, emitted

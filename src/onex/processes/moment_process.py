@@ -26,6 +26,7 @@ from ..kernel.user_code import caught
 from ..wiring.folding import InertApp
 from ..wiring.recorded import RecordedRun, RunSource
 from .app_facts import AppFacts, EdgeFacts, edge_facts, facts_of
+from .branch_steps import AskBranch, BranchSteps, branch_steps
 from .child_process import Child, FoldingBroken, sendable, serve
 from .fork import Fork, forked
 from .moments import Moment, Moments, Stretch
@@ -81,14 +82,14 @@ class FoldedRows(NamedTuple):
     rows: int
 
 
-Question = AskFacts | AskMoment | AskStretches | AskFork
+Question = AskFacts | AskMoment | AskStretches | AskFork | AskBranch
 
 
 class _Answering:
     """The child's side: the app, its code and the run."""
 
     def __init__(self, line: Connection, run: RecordedRun, inert: InertApp) -> None:
-        self._line, self._run, self._app = line, run, inert.app
+        self._line, self._run, self._app, self._boundary = line, run, inert.app, inert.boundary
         self._refolds = {one.reducer.workflow_type: Refold(one) for one in inert.registry.workflows}
         self._moments = Moments(run, self._refolds)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -130,6 +131,9 @@ class _Answering:
         if isinstance(question, AskStretches):
             return await self._moments.stretches(key, question.last, went)
         refold = self._refolds[key.workflow_type]
+        if isinstance(question, AskBranch):
+            steps = await branch_steps(self._run, self._moments, refold, question)
+            return steps._replace(effects_fired=self._boundary.fired)
         if question.trigger is not None and question.trigger not in refold.workflow.reducer.payloads:
             raise InvalidPayload(
                 f"{key.workflow_type} has no trigger {question.trigger!r}; it has {', '.join(refold.workflow.reducer.payloads)}"
@@ -205,6 +209,9 @@ class MomentProcess:
 
     async def fork(self, asked: AskFork) -> Fork:
         return await self._ask(asked, Fork)
+
+    async def branch(self, asked: AskBranch) -> BranchSteps:
+        return await self._ask(asked, BranchSteps)
 
     async def close(self) -> None:
         """Ends it. Who still waits gets FoldingBroken. Idempotent."""

@@ -15,13 +15,26 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
-from . import commands, demonstration, histories, instance, instance_list, instance_log, overview, page, whatif_runs
+from . import (
+    commands,
+    demonstration,
+    histories,
+    instance,
+    instance_list,
+    instance_log,
+    overview,
+    page,
+    whatif_branches,
+    whatif_runs,
+)
 from .defence import Defence
 from .policy import ANYONE, POLICIES, GuardedRoute, PolicyMissing
 from .problem import MEDIA, ProblemAnswer, add_problems
 from .served_store import ServedStore
 
-ROOMS: Final = (overview, instance_list, instance, instance_log, histories, commands, whatif_runs, demonstration, page)
+ROOMS: Final = (
+    overview, instance_list, instance, instance_log, histories, commands, whatif_runs, whatif_branches, demonstration, page,
+)  # fmt: skip
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": ProblemAnswer, "description": words}
     for status, words in {

@@ -53,6 +53,7 @@ POLICIES: Final[Mapping[tuple[str, str], EnumRole]] = {
     ("POST", "/api/redrive"): OPERATOR,
     ("GET", "/api/whatif"): VIEWER,
     ("GET", "/api/whatif/{number}"): VIEWER,
+    ("GET", "/api/whatif/{number}/branch"): VIEWER,
     ("POST", "/api/whatif"): ADMIN,
     ("DELETE", "/api/whatif/{number}"): ADMIN,
     ("GET", "/api/demo"): VIEWER,

@@ -183,6 +183,8 @@ class WhatIfBoard:
     def __init__(self) -> None:
         self._runs: OrderedDict[int, ServedWhatIf] = OrderedDict()
         self._number = 0
+        self.branches = asyncio.Lock()
+        """Held while one branch is folded: each takes a process."""
 
     def begin(self, served: ServedStore, asking: Principal, asked: WhatIfBody) -> WhatIfAnswer:
         """Raises Overloaded while another run is under way."""
@@ -213,11 +215,11 @@ def _board(request: Request) -> WhatIfBoard:
 
 
 Number = Annotated[int, InPath(ge=1, le=2**53)]
-Board = Annotated[WhatIfBoard, Depends(_board)]
+AskedBoard = Annotated[WhatIfBoard, Depends(_board)]
 
 
 @routes.post("/api/whatif", status_code=202)
-async def begin(served: Served, board: Board, asking: Asking, body: WhatIfBody) -> WhatIfAnswer:
+async def begin(served: Served, board: AskedBoard, asking: Asking, body: WhatIfBody) -> WhatIfAnswer:
     """Fold what was recorded on other code. The answer comes at once; ask for the run by its number."""
     if served.app is None:
         raise NoApp("a what-if needs the code that made the record; start the service with --app APP")
@@ -228,7 +230,7 @@ async def begin(served: Served, board: Board, asking: Asking, body: WhatIfBody) 
 
 
 @routes.get("/api/whatif")
-async def runs(board: Board) -> WhatIfRuns:
+async def runs(board: AskedBoard) -> WhatIfRuns:
     """List the last what-if runs."""
     bare: dict[str, object] = {"summary": None, "instances": []}
     return WhatIfRuns(runs=[one.answer.model_copy(update=bare) for one in board.runs()])
@@ -236,7 +238,7 @@ async def runs(board: Board) -> WhatIfRuns:
 
 @routes.get("/api/whatif/{number}")
 async def run(
-    board: Board,
+    board: AskedBoard,
     asking: Asking,
     number: Number,
     wait_s: Annotated[float, Query(ge=0, le=30, description="wait so long for its end")] = 0.0,
@@ -249,7 +251,7 @@ async def run(
 
 
 @routes.delete("/api/whatif/{number}", status_code=204, response_class=Response)
-async def cancel(served: Served, board: Board, asking: Asking, number: Number) -> Response:
+async def cancel(served: Served, board: AskedBoard, asking: Asking, number: Number) -> Response:
     """Cancel a what-if that is under way."""
     one = board.of(number)
     await one.cancel()
