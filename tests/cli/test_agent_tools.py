@@ -11,6 +11,7 @@ from typing import Any
 
 from mcp import ClientSession, StdioServerParameters, stdio_client
 
+import onex
 from tests.cli.conftest import ITEMS, ORDERS, Commands, fill
 
 ONEX = Path(sys.executable).with_name("onex")
@@ -22,7 +23,7 @@ def asked(app: Path, *questions: tuple[str, dict[str, Any]]) -> list[Any]:
     async def go() -> list[Any]:
         words = StdioServerParameters(command=str(ONEX), args=["mcp", "--app", str(app)], env=dict(os.environ))
         async with stdio_client(words) as (read, write), ClientSession(read, write) as session:
-            await session.initialize()
+            assert (await session.initialize()).server_info.version == onex.__version__
             found: list[Any] = [(await session.list_tools()).tools]
             for name, given in questions:
                 found.append(await session.call_tool(name, given))
@@ -57,6 +58,7 @@ def test_top_tells_the_figures_once_as_a_table_and_as_json(commands: Commands, p
     row = commands("top", "--once", "--json").row
     assert (row["instances"], row["actions"], row["rejections"], row["engine_runs"]) == (1, 3, 1, False)
     assert row["by_status"] == [{"type": "orders", "status": "shipped", "instances": 1}]
-    told = commands("top", "--once")
+    told = commands("top")
+    assert told.out == commands("top", "--once").out, "what is no terminal gets it once"
     assert "no engine runs" in told.out
     assert "orders  shipped" in told.out

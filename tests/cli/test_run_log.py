@@ -11,6 +11,7 @@ import pytest
 from pydantic import JsonValue
 
 import onex
+from onex.cli.run_log import LogForm, LogLevel, stderr_logger
 from onex.kernel.action import WorkflowKey
 from tests.cli.conftest import JOBS, ORDERS, Commands, fill
 from tests.cli.test_terminal import on_terminal
@@ -316,3 +317,16 @@ def test_an_intent_without_an_outcome_is_done_or_cancelled_at_a_version(commands
     told = commands("show", "jobs:1", "--attempts").out
     assert "  pay of version 1: cancelled at version 2 after 1 try\n" in told
     assert "  mail of version 1: done, or left when the instance ended, at version 2\n" in told, "no row tells which"
+
+
+def test_a_loop_that_fails_again_in_the_same_way_is_not_told_again(capsys: pytest.CaptureFixture[str]) -> None:
+    log = stderr_logger(LogForm.TEXT, LogLevel.WARNING)
+    for failures in (1, 2, 3):
+        log.error(
+            "loop failed", loop="onex-bus-intake", failures=failures, error=f"no broker answers (after {failures}ms)"
+        )
+    log.error("loop failed", loop="onex-bus-intake", failures=4, error="no such topic")
+    assert [line.partition("loop=")[2] for line in capsys.readouterr().err.splitlines()] == [
+        'onex-bus-intake failures=1 error="no broker answers (after 1ms)"',
+        'onex-bus-intake failures=4 error="no such topic"',
+    ]

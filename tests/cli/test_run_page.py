@@ -43,7 +43,7 @@ def test_a_page_needs_a_store_that_others_can_read(commands: Commands) -> None:
 
 def test_a_port_that_is_taken_is_told(commands: Commands) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        told = commands("serve", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+        told = commands("serve", "--create", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
     assert (told.code, "the API cannot listen on 127.0.0.1" in told.err) == (3, True)
 
 

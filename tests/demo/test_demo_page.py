@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def test_the_engine_is_killed_from_the_page_and_the_proof_holds(tmp_path: Path) 
                 return
 
     def said(line: str) -> None:
-        threading.Thread(target=somebody, args=(line.rsplit(maxsplit=1)[-1],)).start()
+        threading.Thread(target=somebody, args=(re.findall(r"http://[\d.:]+", line)[0],)).start()
 
     with DemoFiles(f"sqlite:///{tmp_path / 'proof.db'}") as place:
         work = orders(300, place.folder)

@@ -68,8 +68,10 @@ def mcp(app: AppOption = None, store: Store = None) -> None:
             f"the Model Context Protocol needs its SDK, which is not here ({error}). Install the extra mcp of your copy of ONEX: "
             "pip install 'PATH/TO/ONEX[mcp]'"
         ) from error
+    from importlib.metadata import version
+
     tools = AgentTools(url_of(store), app)
-    server = MCPServer("onex", instructions=ABOUT, log_level="ERROR")
+    server = MCPServer("onex", version=version("onex"), instructions=ABOUT, log_level="ERROR")
     looks = ToolAnnotations(read_only_hint=True, destructive_hint=False, open_world_hint=False)
     for tool in (
         tools.summary, tools.instances, tools.instance, tools.log, tools.causes, tools.stopped, tools.rejections,

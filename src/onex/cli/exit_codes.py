@@ -99,6 +99,10 @@ def report_usage_error(error: UsageError) -> int:
     error.show(said)
     for line in said.getvalue().splitlines():
         note(line)
+    context = getattr(error, "ctx", None)
+    wants_app = getattr(error, "option_name", "") == "--app"
+    if context is not None and wants_app and any(one.name == "app" for one in context.command.params):
+        note(f"Here the app is a word of its own: {context.command_path} APP")
     return error.exit_code
 
 

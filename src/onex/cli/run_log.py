@@ -8,6 +8,7 @@ line, which is drawn again with the next tick. The same warning or error is not 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from .show_history import from_here
 
 LEVEL_WIDTH: Final = len("warning")
 _COLOURS: Final = {"error": "red", "warning": "yellow", "info": "dim"}
+_FIGURES: Final = re.compile(r"\d+")
 _SAID_OTHERWISE: Final = "stranded"  # ``onex run`` lists these at its start, with what to do
 
 Fields = MutableMapping[str, object]
@@ -98,6 +100,8 @@ class _Stderr:
 
     def warning(self, text: str) -> None:
         head = text.partition(" ")[2]  # without its time
+        if "loop failed" in head:
+            head = _FIGURES.sub("", head)  # how often it failed, and after how many ms
         if not text or (self._once and head == self._last):
             return
         self._last = head

@@ -13,7 +13,7 @@ import typer
 
 from ..kernel.errors import ValidationError
 from ..settings import read_settings
-from ..wiring import shown_url
+from ..wiring import StoreMissing, shown_url
 from .console import note, say_json
 from .exit_codes import Misused
 from .health_server import parse_address
@@ -31,8 +31,13 @@ class ServerMissing(ValidationError):
 
 
 def serve(
-    store_url: Annotated[
-        str | None, typer.Argument(metavar="STORE", help="The store. [default: as --store]", show_default=False)
+    named: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="STORE",
+            help="The store: its URL, or the file. An app is taken, too. [default: as --store]",
+            show_default=False,
+        ),
     ] = None,
     app: AppOption = None,
     listen: Annotated[
@@ -52,6 +57,9 @@ def serve(
     with_stdin: Annotated[
         bool, typer.Option("--with-stdin", help="Stop when standard input ends: for who starts it as a child.")
     ] = False,
+    create: Annotated[
+        bool, typer.Option("--create", help="Make the store where there is none: actions wait in it for an engine.")
+    ] = False,
     log: Annotated[LogForm, typer.Option("--log", help="How the audit log on stderr is written.")] = LogForm.TEXT,
     store: Store = None,
     as_json: Json = False,
@@ -68,9 +76,11 @@ def serve(
     Examples:
       onex serve --app examples/orders
       onex serve sqlite:///shop.db --app shop --listen 127.0.0.1:0
+      onex serve incident.db --app shop
       onex serve --app shop --engine 127.0.0.1:8080
       onex serve --app shop --listen 0.0.0.0:8642 --tokens tokens.txt --host-name onex.example
     """
+    store_url, app = _store_or_app(named, app)
     if store_url is not None and store is not None:
         raise Misused("STORE and --store both name a store; give one")
     try:
@@ -97,4 +107,20 @@ def serve(
             note(f"{shown_url(url)} on {running.address} ; Ctrl-C stops")
 
     known = Tokens() if file is None else Tokens.read(file)
-    asyncio.run(run_service(url, app, at, known, engine, begun, stderr_logger(log, LogLevel.INFO)))
+    audit = stderr_logger(log, LogLevel.INFO)
+    try:
+        asyncio.run(run_service(url, app, at, known, engine, begun, audit, create=create))
+    except StoreMissing as error:
+        again = f"onex run APP --store {shown_url(url)}"
+        raise StoreMissing(
+            f"there is no store at {shown_url(url)}. An engine makes it: {again}. To serve an empty one now, add --create"
+        ) from error
+
+
+def _store_or_app(named: str | None, app: Path | None) -> tuple[str | None, Path | None]:
+    """``named`` is what a person typed first: a URL, the file of a store, or the app. Other text stays, and is refused as a URL."""
+    if named is None or ":" in named or not (path := Path(named)).exists():
+        return named, app
+    if app is None and (path.is_dir() or path.suffix == ".py"):
+        return None, path
+    return (f"sqlite:///{named}" if path.is_file() else named), app

@@ -15,12 +15,16 @@ from .own_output import own_stdout
 from .store_options import Json, Store, url_of
 
 LINES = 20
+EVERY_S = 1.0
 HOME = "\x1b[H\x1b[J"
 
 
 def top(
     once: Annotated[bool, typer.Option("--once", help="Show the figures one time, and end.")] = False,
-    every: Annotated[float, typer.Option(min=0.2, max=3600, metavar="SECONDS", help="How often.")] = 1.0,
+    every: Annotated[
+        float | None,
+        typer.Option(min=0.2, max=3600, metavar="SECONDS", help="How often. [default: 1]", show_default=False),
+    ] = None,
     engine: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where its engine answers probes: onex run --listen.")
     ] = "",
@@ -30,7 +34,8 @@ def top(
     """Show the figures of a store as they change: rate, what is in flight, what waits for a person.
 
     They are those of the first screen of onex serve. p99 and lag are known to the engine alone: --engine says where it answers.
-    On a terminal the table is drawn again and again until Ctrl-C; --json prints a line each time.
+    On a terminal the table is drawn again and again until Ctrl-C; elsewhere once, unless --every is given. --json prints a
+    line each time.
 
     \b
     Examples:
@@ -38,7 +43,8 @@ def top(
       onex top --once --json
       onex top --engine 127.0.0.1:8080
     """
-    asyncio.run(_show(url_of(store), engine, None if once else every, as_json=as_json))
+    again = not once and (every is not None or as_json or own_stdout().isatty())
+    asyncio.run(_show(url_of(store), engine, (every or EVERY_S) if again else None, as_json=as_json))
 
 
 async def _show(url: str, engine: str, every_s: float | None, *, as_json: bool) -> None:

@@ -25,7 +25,7 @@ from ..views.stored_value import position_text
 from ..wiring import new_action_id
 from .answers import Answered, KeyText, Rows, StoppedIntentAnswer, key_of
 from .policy import GuardedRoute
-from .served_store import Asking, Served, ServedStore
+from .served_store import Asking, Served, ServedStore, StoreTakesNoCommands
 
 routes = APIRouter(route_class=GuardedRoute, tags=["commands"])
 
@@ -166,6 +166,8 @@ class CommandCall:
         self, command: str, key: WorkflowKey, trigger: str, send: Callable[[], Awaitable[CommandAnswer]]
     ) -> CommandAnswer:
         served = self.served
+        if served.takes_nothing:
+            raise StoreTakesNoCommands(served.takes_nothing)
         if served.commands >= AT_ONCE:
             raise Overloaded(f"{AT_ONCE} commands wait for an answer; nothing was accepted", retry_after_s=1.0)
         served.commands += 1

@@ -69,6 +69,7 @@ NEXT_OF: Final[Mapping[str, str]] = {
     "duplicate_action": "this Idempotency-Key was used for another body at this instance; take a new one",
     "guard_failed": "the condition in detail does not hold; change the payload, or wait until the state is another one",
     "instance_finished": "it takes nothing more; begin another instance",
+    "store_takes_no_commands": "look at it here; to go on, run the app on another store",
     "instance_held": "find out why it is held; POST /api/release lets it take actions again",
 }
 """By code, where more can be said than its status says."""

@@ -74,13 +74,14 @@ async def serve(
     begun: Callable[[RunningService], None] = lambda running: None,
     audit: Logger | None = None,
     demonstration: Demonstration | None = None,
+    create: bool = True,
 ) -> None:
     """Until SIGINT or SIGTERM. ``begun`` hears of it once it answers. ``demonstration``: the demo it is part of.
 
-    Raises ServiceExposed, OSError, ContractError.
+    Raises ServiceExposed, OSError, ContractError; StoreMissing where there is no store and none is to be made (``create``).
     """
     check_exposure(at.host, tokens)
-    async with serving(url, app, tokens, engine, audit) as served:
+    async with serving(url, app, tokens, engine, audit, create=create) as served:
         served.demonstration = demonstration
         api = make_api(served, _names(at))
         config = uvicorn.Config(

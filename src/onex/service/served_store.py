@@ -26,7 +26,7 @@ from ..processes.app_facts import AppFacts, WorkflowFacts
 from ..processes.moment_process import MomentProcess
 from ..views.hidden import AllHidden, HiddenFields
 from ..wiring import WatchedReader, open_reader, shown_url
-from ..wiring.client import EngineClient, connect
+from ..wiring.client import EngineClient, connect_or_read
 from ..wiring.log_listener import Logger
 from ..wiring.recorded import RunSource
 from .access import NotAllowed, Principal, Tokens
@@ -42,6 +42,12 @@ class NoApp(NotFound):
     """The service was started without the app, and this needs its code: ``onex serve STORE --app APP``."""
 
     code = "no_app"
+
+
+class StoreTakesNoCommands(OnexError):
+    """The store was imported, or is a backup: it can be read, and no engine continues it."""
+
+    code = "store_takes_no_commands"
 
 
 class ServedStore:
@@ -61,6 +67,8 @@ class ServedStore:
         self.figures, self.audit = SummaryReader(reader, url, engine), audit
         self.csrf = new_csrf()
         self.demonstration: Demonstration | None = None
+        self.takes_nothing = ""
+        """Why the store takes no command; '' where it does."""
         self.commands = 0
         """How many wait for the engine's answer."""
         self.source = RunSource(store_url=url)
@@ -147,19 +155,27 @@ class ServedStore:
 
 @asynccontextmanager
 async def serving(
-    url: str, app: Path | None = None, tokens: Tokens | None = None, engine: str = "", audit: Logger | None = None
+    url: str,
+    app: Path | None = None,
+    tokens: Tokens | None = None,
+    engine: str = "",
+    audit: Logger | None = None,
+    *,
+    create: bool = True,
 ) -> AsyncIterator[ServedStore]:
     """A store that is served, as long as the block lasts. ``engine`` is where its engine tells its health, HOST:PORT or ''.
 
-    ``audit`` is told of each command. Raises InvalidStoreUrl, DatabaseConnectionError, ContractError.
+    ``audit`` is told of each command. ``create``: makes the store where there is none, since an engine may come later. Raises
+    InvalidStoreUrl, DatabaseConnectionError, ContractError.
     """
-    client = await connect(url)  # makes the store where there is none: an engine may come later
+    client, takes_nothing = await connect_or_read(url, create=create)
     try:
         reader = await open_reader(url)
     except BaseException:
         await client.close()
         raise
     served = ServedStore(reader, client, url, app, tokens or Tokens(), engine, CommandAudit(audit))
+    served.takes_nothing = "" if takes_nothing is None else takes_nothing.message
     watching = asyncio.create_task(served.watch())
     try:
         await served.load()

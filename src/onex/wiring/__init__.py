@@ -6,6 +6,7 @@ those who open one import it.
 
 from __future__ import annotations
 
+from ..adapters.store_errors import StoreMissing
 from .store_access import (
     ClosableSender,
     InvalidStoreUrl,
@@ -25,6 +26,7 @@ __all__ = [
     "ClosableSender",
     "InvalidStoreUrl",
     "ReadableStore",
+    "StoreMissing",
     "StoreUrl",
     "WatchedReader",
     "engine_runs",

@@ -25,6 +25,7 @@ import orjson
 from pydantic import BaseModel, JsonValue
 
 from ..adapters.clock import SystemClock, UuidV7
+from ..adapters.sqlite.errors import StoreIsBackup, StoreIsHistory
 from ..app import App, load_app
 from ..engine.action_status import action_status
 from ..engine.arguments import (
@@ -343,6 +344,14 @@ async def connect(
     if create:
         url.make_folder()
     return EngineClient(await open_kept(url, create=create), named, registry)
+
+
+async def connect_or_read(store_url: str, *, create: bool = True) -> tuple[EngineClient, OnexError | None]:
+    """``connect``, also to a store that takes no actions: one that was imported, or a backup. The error says why it takes none."""
+    try:
+        return await connect(store_url, create=create), None
+    except (StoreIsHistory, StoreIsBackup) as error:
+        return EngineClient(await open_kept(StoreUrl.parse(store_url), read_only=True), store_url, None), error
 
 
 def plain_payload(payload: PayloadInput) -> dict[str, JsonValue]:

@@ -9,7 +9,9 @@ Where the page cannot be served (its libraries are missing, no port is free), th
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import time
 from collections.abc import Callable
 
 from ...kernel.errors import OnexError
@@ -19,6 +21,8 @@ from .trial import Trial
 from .verdict import ProofRow
 from .workload import Workload
 
+BEGAN_S = float(os.environ.get("ONEX_DEMO_SINCE") or time.time())
+"""When the command began; of ``make demo`` when that began, set-up included."""
 BEGIN_S = 20.0
 END_S = 5.0
 
@@ -107,7 +111,7 @@ class DemoPage:
 
         def begun(running: RunningService) -> None:
             self._end, self.address = running.end, running.address
-            self._say(f"watch it, and kill it, on {running.address}")
+            self._say(f"watch it, and kill it, on {running.address} (page after {time.time() - BEGAN_S:.0f} s)")
             self._told.set()
 
         try:

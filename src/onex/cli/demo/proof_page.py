@@ -95,7 +95,7 @@ def _items(texts: Sequence[str]) -> str:
 def _kills(kills: Sequence[EngineKill], effects: int) -> str:
     """The work as a line from left to right, with a dot at each kill."""
     dots = [
-        f'<i style="left:{share:.1f}%"></i><span style="left:{share:.1f}%">kill -9 at {share:.0f} %'
+        f'<i style="left:{share:.1f}%"></i><span style="left:{share:.1f}%">kill -9 at {int(share)} %'
         f"{', one effect unacknowledged' if kill.withheld else ''}</span>"
         for kill in kills
         for share in [min(100.0, 100 * kill.effects / max(1, effects))]
