@@ -367,6 +367,15 @@ export interface OutlineAnswer {
   exact: boolean;
 }
 
+export interface PartAnswer {
+  id: string;
+  kind: "store" | "engine" | "worker" | "node" | "workflow" | "target" | "topic";
+  name: string;
+  health: "well" | "silent" | "unknown";
+  about: string;
+  instances?: number | null;
+}
+
 export interface PassAnswer {
   folded: number;
   of: number;
@@ -507,6 +516,8 @@ export interface SystemAnswer {
   targets: string[];
   topics: string[];
   links: LinkAnswer[];
+  parts: PartAnswer[];
+  drawing: DrawingAnswer;
 }
 
 export interface TaskAnswer {

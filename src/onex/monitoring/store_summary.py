@@ -17,8 +17,9 @@ from pydantic import JsonValue
 from ..engine.probe import Probe
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
+from ..kernel.membership import Membership
 from ..ports import Counts, Reader
-from ..wiring import engine_runs
+from ..wiring import engine_runs, workers_of
 from .engine_health import EngineHealth
 
 COUNT_AGAIN_S: Final = 0.5
@@ -75,6 +76,7 @@ class SummaryReader:
         self._reader, self.health, self._rate = reader, EngineHealth(engine), ActionRate()
         self._counts = Probe(self._count, within_s=10.0, fresh_s=COUNT_AGAIN_S)
         self._owned = Probe(lambda: engine_runs(url), within_s=3.0, fresh_s=ENGINE_AGAIN_S)
+        self._workers = Probe(lambda: workers_of(url), within_s=3.0, fresh_s=ENGINE_AGAIN_S)
         self._stuck = Probe(self._count_stuck, within_s=5.0, fresh_s=STUCK_AGAIN_S)
 
     async def counted(self) -> Counts:
@@ -86,6 +88,11 @@ class SummaryReader:
         """Whether an engine runs on the store, at most some moments ago."""
         answer = await self._owned.answer()
         return answer is not None and answer.value
+
+    async def workers(self) -> Membership | None:
+        """The workers that share the store, at most some moments ago; None where none can, or the store does not answer."""
+        answer = await self._workers.answer()
+        return None if answer is None else answer.value
 
     async def summary(self) -> StoreSummary:
         """Raises what the store raises."""
@@ -118,7 +125,9 @@ class SummaryReader:
         )
 
     async def close(self) -> None:
-        await asyncio.gather(*(one.close() for one in (self._counts, self._owned, self._stuck, self.health)))
+        await asyncio.gather(
+            *(one.close() for one in (self._counts, self._owned, self._workers, self._stuck, self.health))
+        )
 
     async def _count(self) -> Counts:
         loop = asyncio.get_running_loop()

@@ -24,6 +24,7 @@ from . import (
     instance_log,
     overview,
     page,
+    system,
     whatif_branches,
     whatif_runs,
 )
@@ -33,7 +34,8 @@ from .problem import MEDIA, ProblemAnswer, add_problems
 from .served_store import ServedStore
 
 ROOMS: Final = (
-    overview, instance_list, instance, instance_log, histories, commands, whatif_runs, whatif_branches, demonstration, page,
+    overview, system, instance_list, instance, instance_log, histories, commands, whatif_runs, whatif_branches, demonstration,
+    page,
 )  # fmt: skip
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": ProblemAnswer, "description": words}

@@ -1,22 +1,16 @@
-"""The whole store at a glance: who asks, figures of now and as they change, the app, nodes, and the health of this service."""
+"""The whole store at a glance: who asks, figures of now and as they change, the app, and the health of this service."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from ..kernel.errors import OnexError
-from ..settings import read_settings
-from ..views.node_rows import node_json
-from ..views.stored_value import iso
-from ..wiring import open_reader
-from ..wiring.self_registration import REGISTRATION
 from .access import EnumRole
 from .answers import Answered
 from .events import EVENTS, event, stream
@@ -24,10 +18,8 @@ from .policy import GuardedRoute
 from .served_store import Asking, Served, ServedStore
 from .summary import SummaryAnswer, summary_of
 from .workflow_answers import (
-    SystemAnswer,
     WorkflowAnswer,
     WorkflowsAnswer,
-    system_answer,
     workflow_answer,
     workflows_answer,
 )
@@ -37,7 +29,6 @@ routes = APIRouter(route_class=GuardedRoute, tags=["overview"])
 BETWEEN_S: Final = 0.25
 """Live figures come at most four times a second."""
 AGAIN_S: Final = 2.0
-NODES: Final = 500
 
 
 class SessionAnswer(Answered):
@@ -53,22 +44,6 @@ class SessionAnswer(Answered):
     app: str | None
     version: str
     demo: bool = Field(description="this service is part of onex demo: see /api/demo")
-
-
-class NodeAnswer(Answered):
-    """One node of the directory. ``about`` is what it told of itself."""
-
-    node_id: str
-    status: str
-    changed_at: str
-    about: dict[str, JsonValue]
-
-
-class NodesAnswer(Answered):
-    """The nodes that are registered in the store ``directory``; null where there is none."""
-
-    directory: str | None
-    nodes: list[NodeAnswer]
 
 
 class HealthAnswer(Answered):
@@ -135,31 +110,6 @@ async def workflow(
 ) -> WorkflowAnswer:
     """One workflow: its diagram, triggers and intents, with the lines of its contract."""
     return workflow_answer(served.known_workflow(name))
-
-
-@routes.get("/api/system")
-async def system(served: Served) -> SystemAnswer:
-    """The system map: which workflow calls, sends, reads and publishes what."""
-    return system_answer(served.facts)
-
-
-@routes.get("/api/nodes")
-async def nodes(served: Served) -> NodesAnswer:
-    """List the nodes of the directory that ONEX_REGISTRY names, else of this store."""
-    settings = read_settings()
-    async with AsyncExitStack() as held:
-        reader = served.reader
-        if settings.registry and settings.registry != served.url:
-            reader = await open_reader(settings.registry)
-            held.push_async_callback(reader.close)
-        rows = await reader.instances(REGISTRATION, None, None, NODES)
-    found = [
-        NodeAnswer(node_id=one.key.instance_id, status=one.status, changed_at=iso(one.last_us), about=node_json(one))
-        for one in rows
-    ]
-    return NodesAnswer(
-        directory=served.shown if rows and not settings.registry else settings.registry or None, nodes=found
-    )
 
 
 @routes.get("/health/live", tags=["health"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, JsonValue
+from pydantic import JsonValue
 
+from ..contracts.draw.drawing import Drawing
 from ..processes.app_facts import AppFacts, WorkflowFacts
 from .answers import Answered
 
@@ -117,23 +118,6 @@ class WorkflowsAnswer(Answered):
     workflows: list[WorkflowSummary]
 
 
-class LinkAnswer(Answered):
-    """Something of the system map leads to something: ``kind`` is what travels there."""
-
-    source: str
-    target: str
-    kind: str = Field(description="effect, compute, message, topic_in or topic_out; else the kind of the intent")
-
-
-class SystemAnswer(Answered):
-    """The system map: workflows, the targets they call, the topics they read and write."""
-
-    workflows: list[str]
-    targets: list[str]
-    topics: list[str]
-    links: list[LinkAnswer]
-
-
 def workflow_answer(one: WorkflowFacts) -> WorkflowAnswer:
     return WorkflowAnswer(
         name=one.name,
@@ -147,13 +131,12 @@ def workflow_answer(one: WorkflowFacts) -> WorkflowAnswer:
         intents=[IntentAnswer(**{**intent._asdict(), "outcomes": dict(intent.outcomes)}) for intent in one.intents],
         consumed=list(one.consumed),
         published=list(one.published),
-        drawing=_drawing(one),
+        drawing=drawing_answer(one.drawing),
         mermaid=one.mermaid,
     )
 
 
-def _drawing(one: WorkflowFacts) -> DrawingAnswer:
-    drawn = one.drawing
+def drawing_answer(drawn: Drawing) -> DrawingAnswer:
     boxes = [
         BoxAnswer(
             id=box.node.id.replace("\0", "@"), lines=list(box.lines), kind=box.node.kind, x=box.x, y=box.y,
@@ -185,24 +168,3 @@ def workflows_answer(facts: AppFacts | None) -> WorkflowsAnswer:
         for one in facts.workflows.values()
     ]  # fmt: skip
     return WorkflowsAnswer(app=facts.name, digest=facts.digest, workflows=rows)
-
-
-def system_answer(facts: AppFacts | None) -> SystemAnswer:
-    workflows = () if facts is None else tuple(facts.workflows.values())
-    links: dict[tuple[str, str, str], None] = {}
-    for one in workflows:
-        for intent in one.intents:
-            if intent.sends_to:
-                links[one.name, intent.sends_to, "message"] = None
-            elif intent.target:
-                links[one.name, intent.target, intent.kind] = None
-        links |= {(topic, one.name, "topic_in"): None for topic in one.consumed}
-        links |= {(one.name, topic, "topic_out"): None for topic in one.published}
-    targets = {intent.target for one in workflows for intent in one.intents if intent.target and not intent.sends_to}
-    topics = {topic for one in workflows for topic in (*one.consumed, *one.published)}
-    return SystemAnswer(
-        workflows=[one.name for one in workflows],
-        targets=sorted(targets),
-        topics=sorted(topics),
-        links=[LinkAnswer(source=source, target=target, kind=kind) for source, target, kind in links],
-    )

@@ -20,6 +20,7 @@ from .store_access import (
     open_shared,
     owner_pid,
     shown_url,
+    workers_of,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "open_shared",
     "owner_pid",
     "shown_url",
+    "workers_of",
 ]

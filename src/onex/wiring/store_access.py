@@ -20,6 +20,7 @@ from ..adapters.sqlite.store import SqliteStore
 from ..adapters.store_errors import StoreMissing
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import DatabaseConnectionError, OwnershipLost, StateConsistencyError, ValidationError
+from ..kernel.membership import Membership
 from ..ports import LogEntry, Projections, Reader, Retention, Sender, ShardLeases, Store
 from ..settings import read_settings
 
@@ -258,6 +259,20 @@ async def engine_runs(store_url: str) -> bool:
     store = await _open_postgres(address, read_only=True, create=False)
     try:
         return await store.is_owned()
+    finally:
+        await store.close()
+
+
+async def workers_of(store_url: str) -> Membership | None:
+    """The workers that share the store, as it knows them now; None for a store that one process has for itself.
+
+    Raises DatabaseConnectionError."""
+    url = StoreUrl.parse(store_url)
+    if url.address is None:
+        return None
+    store = await open_shared(url, create=False)
+    try:
+        return await store.look()
     finally:
         await store.close()
 
