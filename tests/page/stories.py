@@ -101,8 +101,8 @@ def research(place: Path) -> str:
 
 
 def orders(place: Path) -> str:
-    """Seven orders, and beside the app that made them one that forgets quantities: three orders have one that matters."""
-    quantities = (1, 2, 1, 1, 3, 2, 1)
+    """Six orders and one that was cancelled; beside their app one that forgets quantities: for three that matters."""
+    quantities = (1, 2, 1, 1, 3, 2)
     for name in ("orders", "changed/orders"):
         shutil.copytree(ORDERS, place / name, ignore=shutil.ignore_patterns("__pycache__", "out"))
     reducer = place / "changed" / "orders" / "reducer.py"
@@ -115,6 +115,7 @@ def orders(place: Path) -> str:
                 items: JsonValue = [{"sku": "tea", "quantity": quantity, "cents": 450}]
                 await engine.submit(f"orders:{n}", "place", {"items": items})
                 await engine.idle()
+            await engine.submit("orders:7", "cancel", {})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ONEX_ORDERS_DIR", str(place / "out"))
