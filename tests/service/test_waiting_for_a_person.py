@@ -12,6 +12,7 @@ from tests.cli.conftest import JOBS
 from tests.service.service import ITEMS, ORDERS, ROOT, Service, filled, running
 
 SAGA = ROOT / "examples" / "order_saga"
+EXPENSES = ROOT / "examples" / "approval"
 
 
 @pytest.fixture(scope="module")
@@ -70,17 +71,41 @@ def test_a_person_approves_or_cancels_what_waits(tmp_path: Path, monkeypatch: py
         told = saga.get("instance", key="order_saga:a").body
         assert {one["task"]: one["state"] for one in told["tasks"]}["review"] == "waiting"
         assert [one["name"] for one in told["waiting"]["timers"]]
+        (listed,) = saga.get("waiting").body["approvals"]
+        assert (listed["key"], listed["task"], listed["version"]) == ("order_saga:a", "review", version)
+        assert listed["due_at"]
+        (row,) = saga.get("instances", why=True).body["instances"]
+        assert row["why"] == "review waits for an approval"
         approve = {"key": "order_saga:a", "task": "review", "approved": True, "note": "fine"}
         late = saga.post("approve", {**approve, "expected_version": version - 1})
         assert (late.status, late.body["code"]) == (409, "version_conflict")
         assert saga.post("approve", {**approve, "expected_version": version}).status == 200
         assert saga.get("instance/wait", key="order_saga:a").body["status"] == "completed"
+        assert saga.get("waiting").body == {"approvals": [], "decisions": [], "complete": True}
         log = saga.get("instance/log", key="order_saga:a").body["actions"]
         (approval,) = [one for one in log if one["trigger"] == "review.approve"]
         assert (approval["payload"]["by"], approval["issuer"]) == ("local", "api:local")
         order(saga, "order_saga:b")
         assert saga.post("cancel", {"key": "order_saga:b"}).status == 200
         assert saga.get("instance/wait", key="order_saga:b").body["status"] == "cancelled"
+
+
+def test_a_status_that_only_clients_leave_waits_for_a_decision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEX_APPROVAL_DIR", str(tmp_path / "out"))
+    with running(f"sqlite:///{tmp_path}/s.db", EXPENSES, engine=EXPENSES) as service:
+        for n in range(7):
+            payload = {"who": "ada", "cents": 100}
+            service.post("submit", {"key": f"approval:{n}", "trigger": "hand_in", "payload": payload})
+        for _, _, told in service.events("/api/summary/live"):
+            if told["instances"] == 7:
+                break
+        told = service.get("waiting").body
+        (found,) = told["decisions"]
+        assert (found["type"], found["status"], found["instances"]) == ("approval", "waiting", 7)
+        assert found["triggers"] == ["approve", "refuse"]
+        assert [one["key"] for one in found["first"]] == [f"approval:{n}" for n in range(5)]
+        assert found["first"][0]["due_at"] > found["first"][0]["since"]
+        assert (told["approvals"], told["complete"]) == ([], True)
 
 
 def two_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:

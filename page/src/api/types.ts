@@ -2,6 +2,14 @@
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
+export interface ApprovalAnswer {
+  key: string;
+  task: string;
+  version: number;
+  since: string;
+  due_at: string | null;
+}
+
 export interface ApproveBody {
   key: string;
   task: string;
@@ -105,6 +113,14 @@ export interface CountAnswer {
   type: string;
   status: string;
   instances: number;
+}
+
+export interface DecisionAnswer {
+  type: string;
+  status: string;
+  triggers: string[];
+  instances: number;
+  first: WaitingInstanceAnswer[];
 }
 
 export interface DemoAnswer {
@@ -248,6 +264,7 @@ export interface InstanceRow {
   held_intents: number;
   dead_intents: number;
   failures: number;
+  why?: string;
 }
 
 export interface IntentAnswer {
@@ -559,6 +576,19 @@ export interface WaitingAnswer {
   held: string | null;
   failures: number;
   engine_runs: boolean;
+}
+
+export interface WaitingForPeopleAnswer {
+  approvals: ApprovalAnswer[];
+  decisions: DecisionAnswer[];
+  complete: boolean;
+}
+
+export interface WaitingInstanceAnswer {
+  key: string;
+  version: number;
+  since: string;
+  due_at: string | null;
 }
 
 export interface WhatIfAnswer {

@@ -139,6 +139,7 @@ class InstanceRow(Answered):
     held_intents: int
     dead_intents: int
     failures: int
+    why: str = Field(default="", description="why nothing happens there just now, where it was asked for and is known")
 
 
 class ChangeAnswer(Answered):

@@ -25,6 +25,7 @@ from . import (
     overview,
     page,
     system,
+    waiting,
     whatif_branches,
     whatif_runs,
 )
@@ -34,8 +35,8 @@ from .problem import MEDIA, ProblemAnswer, add_problems
 from .served_store import ServedStore
 
 ROOMS: Final = (
-    overview, system, instance_list, instance, instance_log, histories, commands, whatif_runs, whatif_branches, demonstration,
-    page,
+    overview, system, waiting, instance_list, instance, instance_log, histories, commands, whatif_runs, whatif_branches,
+    demonstration, page,
 )  # fmt: skip
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": ProblemAnswer, "description": words}

@@ -18,6 +18,7 @@ from ..views.stored_rows import StoppedIntents, instance_json
 from .answers import KEY, Answered, CountAnswer, InstanceRow, Rows
 from .policy import GuardedRoute
 from .served_store import Served, ServedStore
+from .waiting import reasons
 
 routes = APIRouter(route_class=GuardedRoute, tags=["instances"])
 
@@ -52,6 +53,7 @@ async def instances(
     text: Annotated[str, Query(max_length=265, description="how the instance id begins, or the whole key")] = "",
     after: Annotated[str | None, Query(pattern=KEY, max_length=265, description="only behind this key")] = None,
     limit: Rows = 50,
+    why: Annotated[bool, Query(description="say of each why it stands where it stands")] = False,
 ) -> InstancePageAnswer:
     """List instances."""
     found = await _found(served, of_type, status, text, None if after is None else WorkflowKey.parse(after), limit + 1)
@@ -63,7 +65,7 @@ async def instances(
         if of_type in (None, name) and status in (None, at)
     ]
     return InstancePageAnswer(
-        instances=await listed(served, rows), next=str(rows[-1].key) if more else None, counts=fitting
+        instances=await listed(served, rows, why=why), next=str(rows[-1].key) if more else None, counts=fitting
     )
 
 
@@ -87,15 +89,21 @@ async def held(
     return HeldAnswer(instances=await listed(served, found[:limit]), next=None if rest is None else str(rest))
 
 
-async def listed(served: ServedStore, rows: Sequence[Stored]) -> list[InstanceRow]:
-    """With the held and dead intents of each."""
+async def listed(served: ServedStore, rows: Sequence[Stored], *, why: bool = False) -> list[InstanceRow]:
+    """With the held and dead intents of each; with ``why``, also what each waits for."""
     stopped: Counter[tuple[WorkflowKey, EnumOutboxState]] = Counter()
     outbox = (await served.figures.counted()).outbox
     if any(outbox.get(one.value, 0) for one in _STOPPED):
         for row in rows[:STOPPED_READ]:
             stopped.update((row.key, one.state) for one in await served.reader.outbox(_STOPPED, row.key, None, 100))
+    told = await reasons(served, rows, STOPPED_READ) if why else {}
     return [
-        InstanceRow.model_validate(instance_json(row, StoppedIntents(*(stopped[row.key, state] for state in _STOPPED))))
+        InstanceRow.model_validate(
+            {
+                **instance_json(row, StoppedIntents(*(stopped[row.key, state] for state in _STOPPED))),
+                "why": told.get(row.key, ""),
+            }
+        )
         for row in rows
     ]
 

@@ -29,6 +29,7 @@ POLICIES: Final[Mapping[tuple[str, str], EnumRole]] = {
     ("GET", "/api/summary/live"): VIEWER,
     ("GET", "/api/system"): VIEWER,
     ("GET", "/api/nodes"): VIEWER,
+    ("GET", "/api/waiting"): VIEWER,
     ("GET", "/api/workflows"): VIEWER,
     ("GET", "/api/workflow"): VIEWER,
     ("GET", "/api/instances"): VIEWER,

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, Field, JsonValue
 from starlette.exceptions import HTTPException
 
@@ -126,6 +127,12 @@ class BadRequest(ValidationError):
     code = "bad_request"
 
 
+def _is_read_by_a_person(request: Request) -> bool:
+    """A browser that was led to an address which there is not. Programs, and all that is below /api, get a problem document."""
+    path, accepts = request.url.path, request.headers.get("accept", "")
+    return request.method == "GET" and not path.startswith(("/api/", "/page/")) and "text/html" in accepts
+
+
 def add_problems(api: FastAPI) -> None:
     """Every error of the API is answered as a problem."""
 
@@ -144,9 +151,13 @@ def add_problems(api: FastAPI) -> None:
         detail = "; ".join(f"{'.'.join(map(str, one.get('loc', ())))}: {one.get('msg', '')}" for one in told[:5])
         return problem_response(BadRequest(detail or "the request cannot be read"), place)
 
-    async def of_http(request: Request, error: Exception) -> JSONResponse:
+    async def of_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException), "registered for these only"
         status = HTTPStatus(error.status_code)
+        if status is HTTPStatus.NOT_FOUND and _is_read_by_a_person(request):
+            there: Mapping[str, Path] = request.app.state.page
+            if (index := there.get("index.html")) is not None:  # the page says that it has no such screen
+                return FileResponse(index, status, {"Cache-Control": "no-store"}, "text/html")
         answer = problem_response(BadRequest(f"{request.method} {request.url.path}: {error.detail}"), status=status)
         answer.headers.update(error.headers or {})
         return answer
