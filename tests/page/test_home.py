@@ -71,7 +71,7 @@ def test_an_approval_is_given_on_home(browser: Browsing, tmp_path: Path, monkeyp
         page = visitor.look()
         waits = page.get_by_role("region", name="What waits for a person")
         expect(waits.get_by_role("listitem")).to_have_count(2)
-        expect(waits).to_contain_text("order_saga:yes review asked for")
+        expect(waits).to_contain_text("order_saga:yes review asked")
         expect(page.get_by_role("row", name=re.compile("order_saga:yes"))).to_contain_text(
             "review waits for an approval"
         )

@@ -53,7 +53,7 @@ def test_home_tells_figures_and_leads_to_instances(places: Places) -> None:
         page.get_by_role("button", name=re.compile("remove this filter")).click()
         page.get_by_label("Find by the beginning of the id").fill("research:2")
         expect(page.get_by_role("row")).to_have_count(2)
-        page.get_by_role("link", name="research:2", exact=True).click()
+        page.get_by_role("table").get_by_role("link", name="research:2", exact=True).click()
         expect(page.get_by_role("heading", level=1)).to_have_text("research:2")
         expect(page.get_by_role("complementary", name="This moment")).to_contain_text("It waits for")
         page.go_back()
