@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -17,7 +18,8 @@ from playwright.sync_api import Page, expect
 
 from page.build import PAGE, WORK, find_node, install, lay_out
 from tests.page.browser import Browsing, browsing
-from tests.page.stories import HOSTILE, MARK, hostile, odd_instances, orders, served
+from tests.page.stories import HOSTILE, MARK, ORDERS, hostile, odd_instances, orders, served
+from tests.service.service import made_tokens, running
 
 
 class Places(NamedTuple):
@@ -30,7 +32,11 @@ class Places(NamedTuple):
 def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
     with ExitStack() as stack:
         place = tmp_path_factory.mktemp("orders")
-        shop = stack.enter_context(served(orders(place), place / "orders", place))
+        store = orders(place)
+        shutil.copytree(place / "changed", place / "hangs")
+        reducer = place / "hangs" / "orders" / "reducer.py"
+        reducer.write_text(reducer.read_text() + "\nwhile True:\n    pass\n")
+        shop = stack.enter_context(served(store, place / "orders", place))
         place = tmp_path_factory.mktemp("hostile")
         store, app = hostile(place)
         shutil.copytree(app, place / "changed" / "odd", ignore=shutil.ignore_patterns("__pycache__"))
@@ -138,6 +144,30 @@ def common(left: str, right: str) -> int:
     if left[0] == right[0]:
         return 1 + common(left[1:], right[1:])
     return max(common(left[1:], right), common(left, right[1:]))
+
+
+def test_a_what_if_whose_code_hangs_is_cancelled(places: Places) -> None:
+    with places.browser.visit(places.orders) as visitor:
+        page = visitor.look("?screen=whatif")
+        run_what_if(page, "hangs/orders")
+        run = page.get_by_role("region", name=re.compile("^What-if"))
+        expect(run.get_by_role("progressbar")).to_be_visible()
+        run.get_by_role("button", name="Cancel").click()
+        expect(run.get_by_role("status")).to_contain_text("It was cancelled after 0 actions")
+
+
+def test_who_is_no_admin_is_told_why_they_may_not_start_one(places: Places, tmp_path: Path) -> None:
+    tokens, given = made_tokens()
+    with (
+        running(f"sqlite:///{tmp_path}/s.db", ORDERS, tokens, engine=None) as service,
+        places.browser.visit(service.address) as visitor,
+    ):
+        page = visitor.look("?screen=whatif")
+        page.get_by_label("Token").fill(given["operator"])
+        page.get_by_role("button", name="Enter").click()
+        expect(page.locator("main")).to_contain_text("Only an admin may start a what-if")
+        expect(page.get_by_role("button", name="Start")).to_have_count(0)
+        visitor.trouble[:] = [one for one in visitor.trouble if "401" not in one]  # a browser notes what is refused
 
 
 def test_a_what_if_that_cannot_run_says_why(places: Places) -> None:

@@ -44,6 +44,8 @@ from .whatif_work import (
 
 AHEAD: Final = 64
 """Pages that may be done before one that began earlier."""
+LOOK_S: Final = 0.25
+"""So often at least ``went`` is called, with 0 actions where none came: it may raise, and so end a run whose code hangs."""
 
 W = TypeVar("W", CodeLoaded, EffectsFired)
 
@@ -155,6 +157,8 @@ class WhatIfRun:
         return self._take(folder, EffectsFired).effects
 
     def _take(self, folder: _Folder, kind: type[W]) -> W:
+        while not folder.child.line.poll(LOOK_S):
+            self._went(0)
         word = folder.child.receive()
         assert isinstance(word, kind), f"{kind.__name__} is due, {type(word).__name__} came"
         return word
@@ -206,7 +210,10 @@ class _Round:
             busy = {folder.child.line: folder for folder in self._folders if folder.page is not None}
             if not busy:
                 return self._found
-            for ready in wait(list(busy)):
+            heard = wait(list(busy), LOOK_S)
+            if not heard:
+                self._run.went(0)
+            for ready in heard:
                 assert isinstance(ready, Connection), "only connections are waited for"
                 self._hear(busy[ready])
 
