@@ -62,8 +62,8 @@ def with_pytest(onex: Path) -> Path:
 
 
 def test_the_tutorial_plays_in_an_environment_of_its_own(with_pytest: Path, tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "start.md").read_text()
-    with played("docs/start.md", blocks(page), tmp_path, programs=with_pytest.parent) as here:
+    page = (ROOT / "docs" / "first-workflow.md").read_text()
+    with played("docs/first-workflow.md", blocks(page), tmp_path, programs=with_pytest.parent) as here:
         assert len(list((here / "calendar").glob("*.txt"))) == 3
     kept = {**os.environ, "PATH": str(with_pytest.parent), "PYTHONPATH": ""}
     where = subprocess.run(

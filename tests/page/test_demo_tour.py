@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.page.browser import Browsing, Visitor, browsing
+from tests.page.demos import staying
 
 STEPS = ["Kill the engine", "Somebody waits for you", "The Tape", "Drag the playhead", "Why", "What if?"]
 
@@ -25,38 +21,12 @@ def browser() -> Iterator[Browsing]:
         yield found
 
 
-class StayingDemo:
-    """A demo of a few files. ``end`` is Ctrl-C in its terminal; it returns the demo's JSON."""
-
-    def __init__(self, process: subprocess.Popen[str], address: str) -> None:
-        self.process, self.address = process, address
-
-    def end(self) -> dict[str, object]:
-        self.process.send_signal(signal.SIGINT)
-        out, err = self.process.communicate(timeout=60)
-        assert self.process.returncode == 0, err
-        told: dict[str, object] = json.loads(out.splitlines()[-1])
-        return told
-
-
-@contextmanager
-def staying(place: Path) -> Iterator[StayingDemo]:
+def of_a_few_files(place: Path) -> tuple[str, ...]:
     tree = place / "tree"
     tree.mkdir()
     for n in range(12):
         (tree / f"part_{n}.py").write_text(f"def part_{n}(x: int) -> int:\n    return x + {n}\n")
-    words = [str(Path(sys.executable).with_name("onex")), "demo", "--path", str(tree), "--stay", "--json"]
-    process = subprocess.Popen(
-        [*words, "--store", f"sqlite:///{place}/demo.db"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        stdin=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    try:
-        assert process.stderr is not None
-        stays = next((line for line in process.stderr if "until Ctrl-C" in line), "")
-        yield StayingDemo(process, re.findall(r"http://127\.0\.0\.1:\d+", stays)[0])
-    finally:
-        process.kill()
-        process.communicate()
+    return "--path", str(tree)
 
 
 def stepped(page: Page, n: int) -> None:
@@ -78,7 +48,8 @@ def on_a_phone(visitor: Visitor) -> None:
 
 
 def test_a_visitor_takes_the_tour_kills_the_engine_and_answers(browser: Browsing, tmp_path: Path) -> None:
-    with staying(tmp_path) as demo:
+    with staying(tmp_path, *of_a_few_files(tmp_path)) as demo:
+        demo.until_all_is_proved()
         with browser.visit(demo.address) as visitor:
             page = visitor.look()
             tour = page.get_by_role("complementary", name="Tour")
@@ -106,11 +77,11 @@ def test_a_visitor_takes_the_tour_kills_the_engine_and_answers(browser: Browsing
             expect(tour).to_have_count(0)
 
             page.get_by_role("link", name="ONEX").click()
-            page.get_by_role("button", name="Approve").click()
+            page.get_by_role("list", name="Living examples").get_by_role("button", name="Approve").click()
             expect(page.get_by_role("slider")).to_have_attribute("aria-valuetext", "version 3 of 3, was_paid, paid")
             page.get_by_role("link", name="ONEX").click()
             expect(page.get_by_role("list", name="Living examples")).to_contain_text("approval:ada paid")
-            expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+            expect(page.get_by_role("list", name="Living examples").get_by_role("button")).to_have_count(0)
             page.get_by_role("button", name="Take the tour").click()
             stepped(page, 0)
         for dark in (False, True):
@@ -118,4 +89,4 @@ def test_a_visitor_takes_the_tour_kills_the_engine_and_answers(browser: Browsing
                 on_a_phone(visitor)
         told = demo.end()
     assert (told["kills"], told["effects_lost"], told["effects_repeated"], told["replay_mismatches"]) == (3, 0, 0, 0)
-    assert len(list((tmp_path / "demo" / "approval" / "payments").iterdir())) == 1
+    assert len(list((tmp_path / ".onex" / "demo" / "approval" / "payments").iterdir())) == 1

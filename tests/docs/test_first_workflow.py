@@ -9,11 +9,11 @@ from pathlib import Path
 from tests.docs.transcript import blocks, played
 from tests.laws.tree import ROOT
 
-PAGE = ROOT / "docs" / "start.md"
+PAGE = ROOT / "docs" / "first-workflow.md"
 
 
 def test_the_tutorial_plays_from_top_to_bottom(tmp_path: Path) -> None:
-    with played("docs/start.md", blocks(PAGE.read_text()), tmp_path) as here:
+    with played("docs/first-workflow.md", blocks(PAGE.read_text()), tmp_path) as here:
         assert sorted(path.name for path in (here / "calendar").iterdir() if path.suffix != ".txt") == []
         assert len(list((here / "calendar").iterdir())) == 3
         again = subprocess.run([sys.executable, "book.py"], cwd=here, capture_output=True, text=True)
