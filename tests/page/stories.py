@@ -123,6 +123,54 @@ def orders(place: Path) -> str:
     return store
 
 
+LAKE: Final = """
+from typing import Literal
+
+from onex import Action, DataAvailableEvent, Payload, State, Step, workflow
+
+
+class Upload(State):
+    status: Literal["waiting", "stored"] = "waiting"
+
+
+class Table(State):
+    status: Literal["empty", "loaded"] = "empty"
+
+
+class Place(Payload):
+    path: str
+
+
+uploads = workflow("uploads", Upload, terminal=[])
+uploads.publishes("DataAvailableEvent", DataAvailableEvent)
+tables = workflow("tables", Table, terminal=[])
+
+
+@uploads.on("waiting -> stored")
+def store(now: Upload, action: Action[Place]) -> Step[Upload]:
+    return Step(now, DataAvailableEvent(data_location=action.payload.path))
+
+
+@tables.event_handler("DataAvailableEvent", "empty -> loaded", key="data_location")
+def data_came(now: Table, action: Action[DataAvailableEvent]) -> Step[Table]:
+    return Step(now)
+"""
+
+
+def lake(place: Path) -> tuple[str, Path]:
+    """A store and its app: an upload published an event, and a table was loaded by it."""
+    store, app = f"sqlite:///{place}/s.db", place / "lake.py"
+    app.write_text(LAKE.lstrip())
+
+    async def go() -> None:
+        async with await onex.open(store, app, bus="memory:") as engine:
+            await engine.submit("uploads:1", "store", {"path": "north"})
+            await engine.wait("tables:north", until="loaded")
+
+    asyncio.run(go())
+    return store, app
+
+
 def hostile(place: Path) -> tuple[str, Path]:
     """A store and its app, where each text of an instance id, a payload, a state, an error and a contract is hostile."""
     app = place / "odd"

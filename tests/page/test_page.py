@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from page.build import PAGE, WORK, find_node, install, lay_out
 from tests.page.browser import Browsing, browsing
-from tests.page.stories import HOSTILE, RESEARCH, SAID, hostile, odd_instances, research, served
+from tests.page.stories import HOSTILE, RESEARCH, SAID, hostile, lake, odd_instances, research, served
 from tests.service.service import running
 
 STEERS = "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
@@ -24,6 +24,7 @@ class Places(NamedTuple):
     browser: Browsing
     research: str
     hostile: str
+    lake: str
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +33,10 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
         reports = stack.enter_context(served(research(tmp_path_factory.mktemp("research")), RESEARCH))
         store, app = hostile(tmp_path_factory.mktemp("hostile"))
         odd = stack.enter_context(running(store, app, engine=app))
+        store, app = lake(tmp_path_factory.mktemp("lake"))
+        shore = stack.enter_context(running(store, app, engine=None))
         browser = stack.enter_context(browsing())  # last: where Playwright runs, this thread has a loop
-        yield Places(browser, reports, odd.address)
+        yield Places(browser, reports, odd.address, shore.address)
 
 
 def at_version(page: Page, version: int) -> None:
@@ -100,13 +103,51 @@ def test_a_link_leads_to_the_same_moment_and_on_to_the_instance_that_caused_it(p
         moment.get_by_role("button", name="Follow its causes").click()
         moment.get_by_role("link", name="research:1 2").click()
         at_version(page, 2)
-        page.get_by_role("button", name="Diagram").click()
-        expect(page.get_by_role("dialog", name="Diagram of research")).to_be_visible()
-        page.keyboard.press("Escape")
         with page.expect_download() as coming:
             page.get_by_role("link", name="Export").click()
         assert coming.value.suggested_filename == "research_1.onexrun"
         assert Path(coming.value.path()).read_text().startswith('{"line":"head","format":"onexrun"')
+
+
+def test_tasks_are_drawn_as_far_as_they_were_and_lead_to_their_moments(places: Places) -> None:
+    with places.browser.visit(places.research) as visitor:
+        page = visitor.look("?key=research:1&version=5")
+        at_version(page, 5)
+        tasks = page.get_by_role("region", name="Tasks", exact=True)
+        expect(tasks.get_by_role("button", name="outline done")).to_be_visible()
+        expect(tasks.get_by_role("button", name="sections 0 of 4 done")).to_be_visible()
+        expect(tasks.get_by_role("button", name="review approval")).to_have_attribute("aria-disabled", "true")
+        page.get_by_role("slider").press("End")
+        expect(tasks.get_by_role("button", name="sections 4 of 4 done")).to_be_visible()
+        tasks.get_by_role("button", name="review done 5 h 12 min").click()
+        at_version(page, 10)
+        expect(tasks.get_by_role("button", name="review waiting")).to_be_visible()
+        tasks.get_by_role("button", name="review waiting").press("Enter")
+        at_version(page, 10)  # it had not ended by then
+
+
+def test_an_event_of_another_instance_leads_there(places: Places) -> None:
+    with places.browser.visit(places.lake) as visitor:
+        page = visitor.look("?key=tables:north")
+        at_version(page, 1)
+        moment = page.get_by_role("complementary", name="This moment")
+        expect(moment).to_contain_text("an event of uploads:1")
+        moment.get_by_role("link", name="uploads:1").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("uploads:1")
+        expect(page.get_by_role("slider").get_by_text("DataAvailableEvent: it has no outcome")).to_be_attached()
+        page.get_by_role("button", name="Diagram").click()
+        expect(page.get_by_role("dialog", name="Diagram of uploads")).to_be_visible()
+
+
+def test_an_address_that_leads_nowhere_says_so(places: Places) -> None:
+    with places.browser.visit(places.research) as visitor:
+        page = visitor.look("?key=research:1&version=99")
+        at_version(page, 12)
+        expect(page.get_by_role("status").get_by_text("The newest is 12.")).to_be_visible()
+        page = visitor.look("?key=nonsense")
+        expect(page.get_by_role("main")).to_contain_text("nonsense is no key of an instance")
+        page.get_by_role("link", name="All instances").click()
+        expect(page.get_by_role("region", name="Figures of now")).to_be_visible()
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])

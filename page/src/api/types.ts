@@ -32,6 +32,8 @@ export interface AttemptAnswer {
 export interface BoxAnswer {
   id: string;
   lines: string[];
+  detail: string;
+  note: string;
   kind: string;
   x: number;
   y: number;
@@ -628,6 +630,7 @@ export interface WorkflowAnswer {
   consumed: string[];
   published: string[];
   drawing: DrawingAnswer;
+  plan: DrawingAnswer | null;
   mermaid: string;
 }
 

@@ -29,8 +29,8 @@ export interface Bar {
   name: string;
   from: number;
   to: number;
-  /** where it ended within the stretch, and as what */
-  ended: "outcome" | "failed" | "cancelled" | "open";
+  /** where it ended within the stretch, and as what; `silent`: it has no outcome, so its emission is all that the log has of it */
+  ended: "outcome" | "failed" | "cancelled" | "open" | "silent";
   begins: boolean;
   version: number;
   outcome: number | null;
@@ -39,7 +39,7 @@ export interface Bar {
 export interface Cause {
   version: number;
   x: number;
-  kind: "command" | "message" | "timer";
+  kind: "command" | "message" | "event";
   label: string;
   /** the other instance, and its version */
   key: string | null;
@@ -83,6 +83,7 @@ const EDGE = 26;
 const ROWS = 4;
 /** Outcomes are looked for so many versions around the stretch. */
 const REACH = 250;
+const SILENT_WIDTH = 44;
 const KEY = /^[a-z][a-z0-9_]{0,63}:/;
 
 function gap(ms: number, scale: number): number {
@@ -94,6 +95,11 @@ function gap(ms: number, scale: number): number {
 export function sender(entry: LogEntryAnswer): { key: string; version: number } | null {
   const own = `intent:${entry.outcome_of?.intent}`;
   return entry.outcome_of && entry.issuer !== own && KEY.test(entry.issuer) ? { key: entry.issuer, version: entry.outcome_of.version } : null;
+}
+
+/** The instance that published the event which `entry` is; its log may be in another store, and the version is not told. */
+export function publisher(entry: LogEntryAnswer): string | null {
+  return !entry.outcome_of && entry.cause !== null && KEY.test(entry.issuer) ? entry.issuer : null;
 }
 
 export function intents_of(entry: LogEntryAnswer): StoredIntent[] {
@@ -204,7 +210,12 @@ function bars_of(
       const lane = lane_of(intent.name, workflow);
       const answered = outcome.get(`${version} ${n} ${intent.name}`);
       const silent = facts && !Object.keys(facts.outcomes).length && facts.kind !== "timer";
-      if (silent && !answered) continue; // it has no outcome: its emission is all that there is to see
+      if (silent && !answered) {
+        const x = x_of.get(version);
+        const at = { lane, row: 0, name: intent.name, version, begins: true, outcome: null };
+        if (x !== undefined && !facts.sends_to) bars.push({ ...at, from: x, to: x + SILENT_WIDTH, ended: "silent" });
+        continue;
+      }
       const stop = answered ? null : cancelled(entries, versions, version, intent.name);
       const end = answered?.version ?? stop ?? ended;
       if (end !== null && end < low) continue;
@@ -253,7 +264,9 @@ function links(marks: readonly Mark[], workflow: WorkflowAnswer | null): { cause
   const sent: Sent[] = [];
   for (const { version, x, entry } of marks) {
     const from = sender(entry);
+    const published_by = publisher(entry);
     if (from) causes.push({ version, x, kind: "message", label: from.key, key: from.key, at: from.version });
+    else if (published_by) causes.push({ version, x, kind: "event", label: published_by, key: published_by, at: null });
     else if (!entry.outcome_of) causes.push({ version, x, kind: "command", label: entry.issuer || "a client", key: null, at: null });
     for (const intent of intents_of(entry)) {
       const type = workflow?.intents.find((one) => one.name === intent.name)?.sends_to;

@@ -5,7 +5,7 @@
 // drags, only the newest place of the playhead matters. So one moment is asked for at a time, and the next question is for where the playhead
 // is by then; a page that it has left is given up. A queue of old questions would hold up the newest, here and in the service.
 
-import { follow, get, get_folded } from "../api/client";
+import { follow, get, get_folded, pause } from "../api/client";
 import type {
   InstanceAnswer,
   IntentStoryAnswer,
@@ -25,6 +25,7 @@ const PAGE = 200;
 const PAGES = 20;
 const MOMENTS = 120;
 const AROUND = 260;
+const REFRESH_MS = 2000;
 
 export class Life {
   readonly key: string;
@@ -78,10 +79,24 @@ export class Life {
       if (!this.over.signal.aborted) this.error = String(error instanceof Error ? error.message : error);
       return;
     }
+    void this.refresh();
     void follow("instance/live", { key: this.key, after: this.last }, this.over.signal, (name, data) => {
       if (name === "action") this.grown(data as LogEntryAnswer);
       else if (name === "ended") this.ended = true;
     });
+  }
+
+  /** What it waits for changes without a new event: tries, leases, an engine that goes. It is read again while that is on show. */
+  private async refresh(): Promise<void> {
+    while (!this.over.signal.aborted && !this.ended) {
+      await pause(REFRESH_MS, this.over.signal).catch(() => {});
+      const shown = this.moment;
+      if (this.over.signal.aborted || document.hidden || this.folding || !shown?.waiting || shown.version !== this.last) continue;
+      const found = await get<InstanceAnswer | PassAnswer>("instance", { key: this.key }, this.over.signal).catch(() => null);
+      if (!found || "folded" in found || found.version !== this.last) continue;
+      this.keep(found);
+      if (this.version === found.version) this.moment = found;
+    }
   }
 
   end(): void {

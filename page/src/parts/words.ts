@@ -32,6 +32,9 @@ export function ago(iso: string, now_ms: number): string {
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 
+/** The zone in which times are shown, as short as the browser has it: `UTC`, `CET`, `GMT+2`. */
+export const ZONE = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" }).formatToParts().find((part) => part.type === "timeZoneName")?.value ?? "";
+
 export function clock(us: number): string {
   return CLOCK.format(us / 1000);
 }

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
 from ..app import App, LoadedWorkflow
-from ..contracts.draw.drawing import Drawing, EnumFlow
+from ..contracts.draw.contract_pictures import plan_graph
+from ..contracts.draw.drawing import Drawing, EnumFlow, width_of
 from ..contracts.draw.layout import layout
 from ..contracts.draw.machine_diagram import mermaid, state_graph
+from ..contracts.model.contract import ModelContractBase
 from ..contracts.text.yaml_tree import place_of
 from ..engine.internal_triggers import internal_triggers
 from ..kernel.intent import EnumIntentType
 from ..kernel.machine import Machine, Transition
 from ..kernel.secret import secret_fields
 from ..kernel.step import ROLLBACK
+
+TASK_WIDTH: Final = 132.0
+TASK_PAD: Final = 24.0
 
 
 class StatusFacts(NamedTuple):
@@ -58,7 +63,10 @@ class IntentFacts(NamedTuple):
 
 
 class WorkflowFacts(NamedTuple):
-    """``triggers[name]`` is the JSON Schema of its payload; ``internal`` are those that no client may send."""
+    """``triggers[name]`` is the JSON Schema of its payload; ``internal`` are those that no client may send.
+
+    ``plan``: the tasks of an orchestration, and what each waits for; else None.
+    """
 
     name: str
     description: str
@@ -72,6 +80,7 @@ class WorkflowFacts(NamedTuple):
     consumed: tuple[str, ...]
     published: tuple[str, ...]
     drawing: Drawing
+    plan: Drawing | None
     mermaid: str
 
     def accepts(self, status: str) -> list[str]:
@@ -128,8 +137,18 @@ def _workflow(one: LoadedWorkflow, brought: Mapping[str, str]) -> WorkflowFacts:
         () if bus is None else tuple(one.topic for one in bus.subscribe_topics),
         () if bus is None else tuple(one.topic for one in bus.publish_topics),
         layout(*state_graph(machine), EnumFlow.DOWN),
+        _plan(contract),
         mermaid(machine),
     )
+
+
+def _plan(contract: ModelContractBase) -> Drawing | None:
+    """Each box has room for how far its task is."""
+    graph = plan_graph(contract)
+    if graph is None:
+        return None
+    nodes = tuple(node._replace(width=max(TASK_WIDTH, width_of(node.label) + TASK_PAD)) for node in graph.nodes)
+    return layout(nodes, graph.edges, EnumFlow.DOWN)
 
 
 def _statuses(one: LoadedWorkflow, machine: Machine) -> Iterator[StatusFacts]:

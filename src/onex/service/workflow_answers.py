@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from ..contracts.draw.drawing import Drawing
 from ..processes.app_facts import AppFacts, WorkflowFacts
@@ -43,10 +43,14 @@ class IntentAnswer(Answered):
 
 
 class BoxAnswer(Answered):
-    """A box of the drawing: its middle and its size, in pixels. ``id`` is the status; the first box is where it begins."""
+    """A box of a drawing: its middle and its size, in pixels. ``id`` is the status, or the task; of a machine the first box is
+    where it begins. ``detail`` is a line of small type, ``note`` says more.
+    """
 
     id: str
     lines: list[str]
+    detail: str
+    note: str
     kind: str
     x: float
     y: float
@@ -95,6 +99,7 @@ class WorkflowAnswer(Answered):
     consumed: list[str]
     published: list[str]
     drawing: DrawingAnswer
+    plan: DrawingAnswer | None = Field(description="of an orchestration: its tasks, and what each waits for; else null")
     mermaid: str
 
 
@@ -132,6 +137,7 @@ def workflow_answer(one: WorkflowFacts) -> WorkflowAnswer:
         consumed=list(one.consumed),
         published=list(one.published),
         drawing=drawing_answer(one.drawing),
+        plan=None if one.plan is None else drawing_answer(one.plan),
         mermaid=one.mermaid,
     )
 
@@ -139,8 +145,8 @@ def workflow_answer(one: WorkflowFacts) -> WorkflowAnswer:
 def drawing_answer(drawn: Drawing) -> DrawingAnswer:
     boxes = [
         BoxAnswer(
-            id=box.node.id.replace("\0", "@"), lines=list(box.lines), kind=box.node.kind, x=box.x, y=box.y,
-            width=box.width, height=box.height,
+            id=box.node.id.replace("\0", "@"), lines=list(box.lines), detail=box.node.detail, note=box.node.note,
+            kind=box.node.kind, x=box.x, y=box.y, width=box.width, height=box.height,
         )
         for box in drawn.boxes
     ]  # fmt: skip

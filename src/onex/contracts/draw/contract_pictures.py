@@ -36,7 +36,7 @@ def pictures(contract: ModelContractBase, done: Mapping[str, str] = NOTHING_DONE
     ``done[task]`` is how far it is in one instance.
     """
     made = []
-    plan = _plan(contract, done) if isinstance(contract, ModelContractWorkflow) and contract.tasks else None
+    plan = plan_graph(contract, done)
     machine = machine_of(contract) if plan is None else None
     if machine is not None:
         made.append(Picture(contract.name, mermaid(machine), machine_svg(machine, contract.name)))
@@ -65,8 +65,10 @@ def flowchart(figure: StateGraph) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _plan(contract: ModelContractWorkflow, done: Mapping[str, str]) -> StateGraph:
-    """Tasks, and what each waits for."""
+def plan_graph(contract: ModelContractBase, done: Mapping[str, str] = NOTHING_DONE) -> StateGraph | None:
+    """Tasks, and what each waits for. None for a contract without tasks."""
+    if not isinstance(contract, ModelContractWorkflow) or not contract.tasks:
+        return None
     waits = needs(contract)
     nodes = tuple(
         GraphNode(
