@@ -20,6 +20,7 @@ from tests.page.stories import RESEARCH, orders, research, served
 PICTURES: Final = ROOT / "docs" / "pictures"
 TAKEN: Final = {
     "home": ("", False),
+    "system": ("?screen=system", False),
     "the-tape": ("?key=research:1&version=11", False),
     "the-tape-dark": ("?key=research:1&version=10", True),
 }

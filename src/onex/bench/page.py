@@ -5,7 +5,8 @@ store, as always. A viewer is a third one: it follows the figures of the store a
 second. Slices with and without the viewer follow each other, so what else the machine does hits both. The service itself is there
 in both: a page that nobody looks at is part of the ratio's ground.
 
-The seek is measured apart, without an engine: moments of one instance at random versions, each asked over HTTP.
+The seek is measured apart, without an engine: moments of one instance at random versions, each asked over HTTP. Its store has many
+other instances, and a browser opens Home and that instance there, where one is at hand (``browser``).
 """
 
 from __future__ import annotations
@@ -23,13 +24,18 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from pydantic import JsonValue
+
+from ..kernel.errors import EngineClosed
 from ..wiring.engine import open
+from .browser import BrowserFigures, measured_in_browser
 from .cli import ONEX
 from .load import CLIENTS, LoadResult, drive, opened
 from .measurement import Goal, Measurement, Result, quantile, ratio_of_pairs
 from .options import Options
 
 EVENTS: Final = 100_000
+INSTANCES: Final = 100_000
 SEEKS: Final = 200
 AT_ONCE: Final = 500
 APP: Final = """from __future__ import annotations
@@ -75,11 +81,17 @@ def run(options: Mapping[str, str]) -> Result:
     chosen = Options.of(options)
     with chosen.place() as folder:
         rates = asyncio.run(_watched(chosen, folder))
-        seeks_ms, events = _seeks(chosen, folder)
-        return _measurement(*rates, seeks_ms, events).result(folder)
+        seeks_ms, events, browser = _looks(chosen, folder)
+        return _measurement(*rates, seeks_ms, events, browser).result(folder)
 
 
-def _measurement(alone: list[LoadResult], watched: list[LoadResult], seeks_ms: list[float], events: int) -> Measurement:
+def _measurement(
+    alone: list[LoadResult],
+    watched: list[LoadResult],
+    seeks_ms: list[float],
+    events: int,
+    browser: BrowserFigures | str,
+) -> Measurement:
     without, viewed = [one.rate for one in alone], [one.rate for one in watched]
     ratio = ratio_of_pairs(viewed, without)
     p50, p99 = quantile(seeks_ms, 0.5), quantile(seeks_ms, 0.99)
@@ -93,14 +105,27 @@ def _measurement(alone: list[LoadResult], watched: list[LoadResult], seeks_ms: l
         targets=[
             Goal("ratio to the rate without a viewer", ratio, 0.95, 0.98),
             Goal("ms of a seek, p50", p50, 100, 30, at_most=True),
+            *_goals(browser),
         ],
         detail={
             "cpu_us_per_action": round(median(one.cpu_us for one in alone), 1),
             "cpu_us_per_action_viewed": round(median(one.cpu_us for one in watched), 1),
             "seeks": len(seeks_ms),
             "events": events,
+            "browser": browser if isinstance(browser, str) else browser._asdict(),
         },
     )
+
+
+def _goals(browser: BrowserFigures | str) -> list[Goal]:
+    if isinstance(browser, str):
+        return []
+    return [
+        Goal("ms until Home is shown", browser.home_ms, 1000, 500, at_most=True),
+        Goal("ms until the instance is shown", browser.instance_ms, 1000, 500, at_most=True),
+        Goal("late frames of a drag", browser.late_frames, 0, 0, at_most=True),
+        Goal("MB of the browser's heap", browser.heap_mb, 200, 50, at_most=True),
+    ]
 
 
 async def _watched(options: Options, folder: Path) -> tuple[list[LoadResult], list[LoadResult]]:
@@ -124,9 +149,10 @@ def _only_store(folder: Path) -> Path:
     return store
 
 
-def _seeks(options: Options, folder: Path) -> tuple[list[float], int]:
-    """Milliseconds of each, and how many events the instance has."""
+def _looks(options: Options, folder: Path) -> tuple[list[float], int, BrowserFigures | str]:
+    """Milliseconds of each seek, how many events the instance has, and what the browser showed when."""
     app, store, events = folder / "count.py", f"sqlite:///{folder}/long.db", options.count(EVENTS, 300)
+    instances = 300 if options.quick else INSTANCES
     app.write_text(APP)
 
     async def fill() -> None:
@@ -134,6 +160,9 @@ def _seeks(options: Options, folder: Path) -> tuple[list[float], int]:
             for first in range(0, events, AT_ONCE):
                 rows = range(first, min(first + AT_ONCE, events))
                 await asyncio.gather(*(engine.submit("count:long", "add", {"n": n}) for n in rows))
+            for first in range(0, instances, AT_ONCE):
+                rows = range(first, min(first + AT_ONCE, instances))
+                await asyncio.gather(*(engine.submit(f"count:{n}", "add", {"n": n}) for n in rows))
 
     asyncio.run(fill())
     chosen = random.Random(1)  # noqa: S311  # the same versions each time
@@ -145,7 +174,7 @@ def _seeks(options: Options, folder: Path) -> tuple[list[float], int]:
             with urllib.request.urlopen(url) as answer:  # noqa: S310  # our own service
                 assert json.load(answer)["state_is_known"], "every moment of it is known"
             took.append(1000 * (time.perf_counter() - begun_s))
-    return took, events
+        return took, events, measured_in_browser(address, instances, events)
 
 
 @contextmanager
@@ -153,7 +182,12 @@ def _serving(store: str, *words: str) -> Iterator[str]:
     """The address of ``onex serve`` on the store."""
     listen = ("--listen", "127.0.0.1:0", "--json")
     with _child([sys.executable, "-c", ONEX, "serve", store, *words, *listen]) as line:
-        yield str(json.loads(line)["address"])
+        told: Mapping[str, JsonValue] = json.loads(line) if line.startswith("{") else {}
+        if "address" not in told:
+            error = told.get("error")
+            why = error.get("message") if isinstance(error, dict) else line.strip() or "it ended without a word"
+            raise EngineClosed(f"onex serve did not start: {why}")
+        yield str(told["address"])
 
 
 @contextmanager

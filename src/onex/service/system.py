@@ -132,7 +132,9 @@ async def system(served: Served) -> SystemAnswer:
         link.source if link.kind == "topic_in" else link.target for link in links if link.kind.startswith("topic")
     }
     parts = [
-        PartAnswer(id="store", kind="store", name=served.shown, health="well", about="it answered just now"),
+        PartAnswer(
+            id="store", kind="store", name=_last_part(served.shown), health="well", about="it answered just now"
+        ),
         *found,
         *(_node(one) for one in there),
         *(_workflow(name, instances[name], known=name in known) for name in names),
@@ -203,6 +205,11 @@ def _workflow(name: str, instances: int, *, known: bool) -> PartAnswer:
     return PartAnswer(
         id=f"workflow {name}", kind="workflow", name=name, health="unknown", about=about, instances=instances
     )
+
+
+def _last_part(url: str) -> str:
+    """A file's or a database's own name: the page's frame shows the whole URL."""
+    return url.rstrip("/").rpartition("/")[2] or url
 
 
 def _outside(kind: Literal["target", "topic"], name: str) -> PartAnswer:
