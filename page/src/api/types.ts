@@ -148,7 +148,7 @@ export interface DemoChoice {
 export interface DemoExample {
   key: string;
   what: string;
-  status?: string | null;
+  status: string | null;
   waits_in: string[];
   choices: DemoChoice[];
 }

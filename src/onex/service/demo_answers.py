@@ -34,7 +34,7 @@ class DemoExample(BaseModel):
 
     key: str
     what: str
-    status: str | None = Field(default=None, description="null: it has not begun")
+    status: str | None = Field(description="null: it has not begun")
     waits_in: list[str]
     choices: list[DemoChoice]
 

@@ -84,7 +84,7 @@ class DemoPage:
             conclusion=self._conclusion,
             examples=[
                 DemoExample(
-                    key=one.key, what=one.what, waits_in=list(one.waits_in),
+                    key=one.key, what=one.what, status=None, waits_in=list(one.waits_in),
                     choices=[DemoChoice(label=label, trigger=trigger, payload=said) for label, trigger, said in one.choices],
                 )
                 for one in (EXAMPLES if self._work.made_of else ())
