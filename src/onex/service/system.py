@@ -38,6 +38,8 @@ routes = APIRouter(route_class=GuardedRoute, tags=["overview"])
 NODES: Final = 500
 DRAWN: Final = 40
 """So many nodes of the directory are drawn; the others are in ``/api/nodes``."""
+FEW: Final = 24
+"""With more lines from workers to workflows than this, only those of the first worker are drawn."""
 SILENT_S: Final = 3 * HEARTBEAT_S
 GONE: Final = "deregistered"
 
@@ -228,9 +230,9 @@ def _drawing(parts: list[PartAnswer], links: list[LinkAnswer], directory: list[N
     boxes = [GraphNode(part.id, part.name, part.kind, detail=part.kind, note=part.about) for part in parts]
     runs = [part.id for part in parts if part.kind in ("engine", "worker")]
     edges = [GraphEdge("store", one, "", "runs") for one in runs]
-    edges += [
-        GraphEdge(one, part.id, "", "runs") for one in runs[:1] for part in parts if part.kind == "workflow"
-    ]  # each worker runs every workflow: one line says it
+    works = [part.id for part in parts if part.kind == "workflow"]
+    few = runs if len(runs) * len(works) <= FEW else runs[:1]  # each worker runs every workflow: one of them says it
+    edges += [GraphEdge(one, work, "", "runs") for one in few for work in works]
     for node in directory:
         served = node.about.get("capabilities")
         for name in served if isinstance(served, list) else ():
