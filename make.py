@@ -301,21 +301,11 @@ def lock(arguments: list[str]) -> int:
     resolve = tool("uv", "pip", "compile", "--quiet", "--system-certs", "--universal", "--python-version", "3.11")
     resolve += ["--generate-hashes", "--no-emit-index-url", "--no-header", "--no-annotate", *arguments]
     runtime, dev, server, uv = (f"requirements/{name}.txt" for name in ("runtime", "dev", "server", "uv"))
+    extras = [word for name in ("postgres", "kafka", "server") for word in ("--extra", name)]  # of the image in deploy/
     code = all_of(
         [*resolve, "pyproject.toml", "--output-file", runtime],
         [*resolve, "pyproject.toml", "--group", "dev", "--constraints", runtime, "--output-file", dev],
-        [
-            *resolve,
-            "pyproject.toml",
-            "--extra",
-            "postgres",
-            "--extra",
-            "kafka",
-            "--constraints",
-            dev,
-            "--output-file",
-            server,
-        ],
+        [*resolve, "pyproject.toml", *extras, "--constraints", dev, "--output-file", server],
         *(
             [*resolve, str(wanted), "--constraints", runtime, "--output-file", str(wanted.with_suffix(".txt"))]
             for folder in (ROOT / "bench" / "peers" / "requirements", ROOT / "requirements")
