@@ -2,6 +2,7 @@
 
 The trial and the service have an event loop each, in a thread each. The service begins when the first engine takes work: the store
 is there by then. A kill crosses from the one loop to the other; figures are read without a lock, since each is one number.
+A demo may end while the service still begins. Its beginning is cancelled then, so that the process that folds for it ends in order.
 
 Where the page cannot be served (its libraries are missing, no port is free), the demo goes on without it and says why.
 """
@@ -13,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from ...kernel.errors import OnexError
 from ...service.demo_answers import DemoAnswer, DemoChoice, DemoExample, DemoRow
@@ -24,7 +26,7 @@ from .workload import Workload
 BEGAN_S = float(os.environ.get("ONEX_DEMO_SINCE") or time.time())
 """When the command began; of ``make demo`` when that began, set-up included."""
 BEGIN_S = 20.0
-END_S = 5.0
+END_S = 15.0
 
 
 class DemoPage:
@@ -35,7 +37,9 @@ class DemoPage:
         self._trial: Trial | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._end: Callable[[], None] = lambda: None
+        self._end: Callable[[], None] | None = None
+        self._beginning: tuple[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
+        self._over = False
         self._told = threading.Event()
         self._rows: list[ProofRow] = []
         self._conclusion: list[str] = []
@@ -45,7 +49,13 @@ class DemoPage:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._end()
+        self._over = True
+        if self._end is not None:
+            self._end()
+        elif self._beginning is not None:
+            loop, task = self._beginning
+            with suppress(RuntimeError):  # it has ended by itself, and its loop is closed
+                loop.call_soon_threadsafe(task.cancel)
         if self._thread is not None:
             self._thread.join(END_S)
 
@@ -114,8 +124,17 @@ class DemoPage:
             self._say(f"watch it, and kill it, on {running.address} (page after {time.time() - BEGAN_S:.0f} s)")
             self._told.set()
 
+        async def serving() -> None:
+            task = asyncio.current_task()
+            assert task is not None, "asyncio.run made it"
+            self._beginning = asyncio.get_running_loop(), task
+            if not self._over:
+                await serve(self._url, self._work.app, ServiceAddress(), Tokens(), begun=begun, demonstration=self)
+
         try:
-            asyncio.run(serve(self._url, self._work.app, ServiceAddress(), Tokens(), begun=begun, demonstration=self))
+            asyncio.run(serving())
+        except asyncio.CancelledError:
+            return
         except (OnexError, OSError) as error:
             self._failed(str(error))
 
