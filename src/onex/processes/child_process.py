@@ -12,8 +12,8 @@ What may go wrong:
   them in order.
 - A child is killed, or out of memory: it sends no last word. The parent reads the end of the pipe, waits for the exit code
   and raises FoldingBroken.
-- The parent dies: the child meets a broken pipe at its next word, and ends without one. Being a daemon, it ends with a
-  parent that ends normally.
+- The parent dies: the child ends at once, whatever it does. A thread waits for the parent's end, because code of an app that hangs
+  while it is imported reads and writes no pipe. Being a daemon, a child ends with a parent that ends normally, too.
 - The parent stops early: it kills what still folds. A child only reads, so nothing is left half written.
 """
 
@@ -105,6 +105,7 @@ def _ctrl_c_ignored() -> Iterator[None]:
 def serve(line: Connection, run: Callable[[], Coroutine[object, object, None]], command: str) -> None:
     """The whole life of a child: runs until ``run`` returns or the parent is gone. ``command`` is named in a defect."""
     os.dup2(2, 1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # the parent ends it; one that a thread started does not ignore Ctrl-C yet
@@ -119,6 +120,13 @@ def serve(line: Connection, run: Callable[[], Coroutine[object, object, None]], 
             line.send(OnexError(f"a process of {command} failed: {type(error).__name__}: {error}"))
     except (EOFError, BrokenPipeError, ConnectionResetError):  # nobody listens any more
         return
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a child is spawned"
+    parent.join()
+    os._exit(1)
 
 
 def sendable(error: OnexError) -> OnexError:
