@@ -1,4 +1,4 @@
-"""The page is built once for its sources; where it cannot be, a sentence says why, and set-up goes on."""
+"""The page is built once for its sources; where it cannot be, a sentence says why, and set-up goes on. Its types fit the API."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from page.build import PAGE, WORK, NoPage, find_node, install, lay_out
 from tests.laws.tree import ROOT
 
 
@@ -54,3 +55,15 @@ def test_a_bundle_of_these_sources_is_taken_from_the_cache(clone: Path) -> None:
     assert build(clone, "--once") == (0, "page: built, 0 kB\n")
     assert (clone / "src" / "onex" / "service" / "page" / "index.html").read_text() == "built before"
     assert build(clone) == (0, "")
+
+
+def test_the_types_of_the_page_fit_those_of_the_api() -> None:
+    try:
+        node, npm = find_node()
+        lay_out(PAGE, WORK)
+        install(node, npm, WORK)
+    except NoPage as error:
+        pytest.skip(f"the types of the page are not checked: {error}")
+    words = [str(node), "node_modules/svelte-check/bin/svelte-check", "--fail-on-warnings", "--output", "human"]
+    done = subprocess.run(words, cwd=WORK, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

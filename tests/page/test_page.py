@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Page, expect
 
-from page.build import PAGE, WORK, find_node, install, lay_out
 from tests.page.browser import Browsing, browsing
 from tests.page.stories import HOSTILE, RESEARCH, SAID, hostile, lake, odd_instances, research, served
 from tests.service.service import running
@@ -192,13 +190,3 @@ def test_hostile_text_is_text(places: Places) -> None:
 def visible_here(text: str) -> str:
     """As the page shows it: what steers is its code point."""
     return re.sub(STEERS, lambda one: f"\\u{{{ord(one.group()):x}}}", text)
-
-
-@pytest.mark.long
-def test_the_types_of_the_page_fit_those_of_the_api(places: Places) -> None:
-    node, npm = find_node()
-    lay_out(PAGE, WORK)
-    install(node, npm, WORK)
-    words = [str(node), "node_modules/svelte-check/bin/svelte-check", "--fail-on-warnings", "--output", "human"]
-    done = subprocess.run(words, cwd=WORK, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
