@@ -83,6 +83,14 @@ def test_the_whole_repository_can_be_the_app(tmp_path: Path) -> None:
         assert load_app(old).digest == load_app(repository.root).digest
 
 
+def test_an_app_in_a_folder_whose_name_begins_with_a_dot(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "tree")
+    app = job(repository.root / ".kept" / "job")
+    repository.commit()
+    with checkout("HEAD", app) as old:
+        assert load_app(old).digest == load_app(app).digest
+
+
 def test_two_revisions_of_one_app_are_loaded_side_by_side(repository: Repository) -> None:
     app = repository.root / "shop" / "job"
     with checkout("v1", app) as first, checkout("v2", app) as second:

@@ -170,6 +170,16 @@ def test_the_figures_of_now_and_as_they_change(service: Service) -> None:
     assert any(told["actions"] > now["actions"] for _, _, told in stream)
 
 
+def test_a_stream_that_somebody_reads_ends_with_the_service(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with running(f"sqlite:///{tmp_path}/s.db", engine=None) as service:
+        stream = service.events("/api/summary/live")
+        assert next(stream)[0] == "summary"
+    assert [
+        name for name, _, _ in stream if name != "summary"
+    ] == []  # its end is one in order, not a broken connection
+    assert [one.getMessage() for one in caplog.records if one.name.startswith("uvicorn")] == []
+
+
 def test_what_the_app_is(service: Service) -> None:
     assert service.get("workflows").body["workflows"][0]["name"] == "orders"
     one = service.get("workflow", name="orders").body

@@ -29,7 +29,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import BinaryIO, NamedTuple, cast
 
@@ -80,7 +80,7 @@ def checkout(spec: str, path: Path) -> Iterator[Path]:
     wanted = _plain(inside, spec) if colon else repository.inside(path)
     with TemporaryDirectory(prefix="onex-") as scratch:
         file = PurePosixPath(wanted).name if wanted.endswith(PYTHON) else ""
-        folder = str(PurePosixPath(wanted).parent).removeprefix(".") if file else wanted
+        folder = _below_root(PurePosixPath(wanted).parent) if file else wanted
         # the commit stands in the path so that a finding's place says which code it speaks of
         place = Path(scratch, commit[:12], PurePosixPath(folder).name or repository.root.name)
         place.parent.mkdir()
@@ -112,7 +112,7 @@ class _Repository:
 
     def inside(self, path: Path) -> str:
         """``path`` counted from the root, '' for the root itself."""
-        return path.resolve().relative_to(self.root.resolve()).as_posix().removeprefix(".")
+        return _below_root(path.resolve().relative_to(self.root.resolve()))
 
     def commit(self, revision: str) -> str:
         if not revision or revision.startswith("-") or not revision.isprintable():
@@ -245,6 +245,11 @@ def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
 
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _LOCAL} | _OURS
+
+
+def _below_root(path: PurePath) -> str:
+    """With slashes; '' for the root itself. A folder whose name begins with a dot keeps it."""
+    return "" if path == type(path)() else path.as_posix()
 
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:

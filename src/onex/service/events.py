@@ -1,7 +1,7 @@
 """Server-sent events: how one looks on the wire, and a stream of them that shows that it is alive.
 
 A comment goes out every PING_S where nothing else does, so that a proxy does not cut the stream and a client that is gone is found.
-A stream ends after STREAM_S; the browser comes back by itself, with the id of the last event it got.
+A stream ends after STREAM_S, and with the service; the browser comes back by itself, with the id of the last event it got.
 """
 
 from __future__ import annotations
@@ -31,18 +31,22 @@ def event(name: str, data: BaseModel | None, event_id: str = "") -> bytes:
     return ("\n".join(lines) + "\n\n").encode("utf-8", "backslashreplace")
 
 
-def stream(events: AsyncIterator[bytes]) -> StreamingResponse:
-    return StreamingResponse(_alive(events), media_type=MEDIA, headers={"X-Accel-Buffering": "no"})
+def stream(events: AsyncIterator[bytes], ending: asyncio.Event) -> StreamingResponse:
+    """``ending`` is set when the service is to end."""
+    return StreamingResponse(_alive(events, ending), media_type=MEDIA, headers={"X-Accel-Buffering": "no"})
 
 
-async def _alive(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _alive(events: AsyncIterator[bytes], ending: asyncio.Event) -> AsyncIterator[bytes]:
     yield b"retry: 1000\n\n"
     begun_s = time.monotonic()
     coming: asyncio.Future[bytes] | None = None
+    over = asyncio.ensure_future(ending.wait())
     try:
         while time.monotonic() - begun_s < STREAM_S:
             coming = coming or asyncio.ensure_future(anext(events))
-            done, _ = await asyncio.wait((coming,), timeout=PING_S)
+            done, _ = await asyncio.wait((coming, over), timeout=PING_S, return_when=asyncio.FIRST_COMPLETED)
+            if over in done:
+                return
             if not done:
                 yield b": alive\n\n"
                 continue
@@ -53,6 +57,7 @@ async def _alive(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             coming = None
             yield told
     finally:
+        over.cancel()
         if coming is not None:
             coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
+        await asyncio.gather(over, *([coming] if coming is not None else []), return_exceptions=True)

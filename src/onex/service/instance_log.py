@@ -154,7 +154,7 @@ async def live(
     stored = await served.client.stored(key)
     begin = int(last_event_id) if last_event_id.isdecimal() else after
     begin = (stored.version if stored is not None else 0) if begin is None else begin
-    return stream(_actions(served, key, begin, served.hide(asking)))
+    return stream(_actions(served, key, begin, served.hide(asking)), served.ending)
 
 
 async def _actions(served: ServedStore, key: WorkflowKey, after: int, hide: HiddenFields) -> AsyncIterator[bytes]:

@@ -79,7 +79,7 @@ async def summary(served: Served) -> SummaryAnswer:
 @routes.get("/api/summary/live", response_class=StreamingResponse, responses=EVENTS)
 async def live(served: Served) -> StreamingResponse:
     """The same as it changes: an event ``summary`` (SummaryAnswer) at once, then after changes, at most four times a second."""
-    return stream(_figures(served))
+    return stream(_figures(served), served.ending)
 
 
 async def _figures(served: ServedStore) -> AsyncIterator[bytes]:

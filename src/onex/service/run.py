@@ -5,6 +5,7 @@ It refuses to listen anywhere but on the loopback without tokens: whoever reache
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable
@@ -91,22 +92,26 @@ async def serve(
         )  # fmt: skip
         try:
             with _listening(at) as listening:
-                await _Server(config, begun).serve([listening])
+                await _Server(config, begun, served.ending).serve([listening])
         finally:
             await close_api(api)
 
 
 class _Server(uvicorn.Server):
-    """One that tells its address once it answers."""
+    """One that tells its address once it answers, and its streams that it is to end: it waits for them."""
 
-    def __init__(self, config: uvicorn.Config, begun: Callable[[RunningService], None]) -> None:
+    def __init__(self, config: uvicorn.Config, begun: Callable[[RunningService], None], ending: asyncio.Event) -> None:
         super().__init__(config)
-        self._begun = begun
+        self._begun, self._ending = begun, ending
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._begun(RunningService(_address(self, secure=bool(self.config.ssl_certfile)), self._end))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ending.set()
+        await super().shutdown(sockets)
 
     def _end(self) -> None:
         self.should_exit = True

@@ -74,6 +74,8 @@ class ServedStore:
         self.source = RunSource(store_url=url)
         self.moments = None if app is None else MomentProcess(self.source, app)
         self.changes = ChangeSignal()
+        self.ending = asyncio.Event()
+        """Set when the service is to end: streams end then."""
         self._waiters, self._wanted = 0, asyncio.Event()
         self.facts: AppFacts | None = None
         self.passes = Passes()
