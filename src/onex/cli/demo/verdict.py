@@ -110,7 +110,7 @@ def rows(found: DemoResult, tally: EffectCounts, checked: DemoCheck, workers: in
     left = [
         f"{n:,} {word}" for n, word in ((audit.waiting, "waiting"), (audit.held, "held"), (audit.dead, "dead")) if n
     ]
-    ended = f"each has its outcome{': ' + ', '.join(left) + ' in the outbox' if left else ''}"
+    ended = f"each has its outcome{', or stands in the outbox: ' + ', '.join(left) if left else ''}"
     seen = f"by the process that counts, of {found.intents:,} intents; each writes or reports something"
     return [
         killed,
