@@ -83,6 +83,8 @@ def serve(
     store_url, app = _store_or_app(named, app)
     if store_url is not None and store is not None:
         raise Misused("STORE and --store both name a store; give one")
+    if app is not None and not app.exists():
+        raise Misused(f"{app} does not exist; name an app: its folder, or its file")
     try:
         from ..service.access import Tokens
         from ..service.run import RunningService, ServiceAddress

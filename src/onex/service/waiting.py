@@ -72,7 +72,10 @@ class WaitingForPeopleAnswer(Answered):
 async def waiting(
     served: Served, limit: Annotated[int, Query(ge=1, le=500, description="how many approvals at most")] = 50
 ) -> WaitingForPeopleAnswer:
-    """List approvals and decisions that wait for a person. Without the app nobody knows of any."""
+    """List approvals and decisions that wait for a person; of the approvals that were found the oldest first.
+
+    Without the app nobody knows of any.
+    """
     found: list[ApprovalAnswer] = []
     decisions: list[DecisionAnswer] = []
     complete = True
@@ -98,7 +101,9 @@ async def waiting(
                     DecisionAnswer(type=name, status=status, triggers=triggers, instances=instances, first=first)
                 )
     return WaitingForPeopleAnswer(
-        approvals=found[:limit], decisions=decisions, complete=complete and len(found) <= limit
+        approvals=sorted(found, key=lambda one: one.since)[:limit],
+        decisions=decisions,
+        complete=complete and len(found) <= limit,
     )
 
 
