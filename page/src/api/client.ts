@@ -14,8 +14,7 @@ export class Problem extends Error {
     readonly status: number,
     readonly told: Partial<ProblemAnswer>,
   ) {
-    // a next step that names a route is for programs
-    super(told.detail?.replace(/; [^;]*\bGET \/[^;]*$/, "") ?? (status ? `the service answered ${status}` : "the service does not answer"));
+    super(told.detail ?? (status ? `the service answered ${status}` : "the service does not answer"));
   }
 }
 

@@ -6,6 +6,7 @@
 // minute or more is folded: it has one width, and says how long it was.
 
 import type { LogEntryAnswer, RejectionAnswer, WorkflowAnswer } from "../api/types";
+import { KEY } from "../parts/words";
 
 export type Lane = "effect" | "compute" | "reducer" | "orchestrator";
 export const LANES: readonly Lane[] = ["effect", "compute", "reducer", "orchestrator"];
@@ -84,7 +85,6 @@ const ROWS = 4;
 /** Outcomes are looked for so many versions around the stretch. */
 const REACH = 250;
 const SILENT_WIDTH = 44;
-const KEY = /^[a-z][a-z0-9_]{0,63}:/;
 
 function gap(ms: number, scale: number): number {
   if (ms >= FOLD_MS) return FOLD_WIDTH;

@@ -2,6 +2,9 @@
 
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]|[\u{e0000}-\u{e007f}]|\p{Surrogate}/gu;
 
+/** TYPE:ID, as the kernel reads the key of an instance. */
+export const KEY = /^[a-z][a-z0-9_]{0,63}:[^]{1,200}$/;
+
 export function visible(text: string): string {
   return text.replace(HIDDEN, (one) => `\\u{${one.codePointAt(0)!.toString(16)}}`);
 }

@@ -249,7 +249,7 @@ def _environment() -> dict[str, str]:
 
 def _below_root(path: PurePath) -> str:
     """With slashes; '' for the root itself. A folder whose name begins with a dot keeps it."""
-    return "" if path == type(path)() else path.as_posix()
+    return path.as_posix() if path.parts else ""
 
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:

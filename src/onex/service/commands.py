@@ -247,7 +247,7 @@ async def redrive(call: Call, body: RedriveBody) -> CommandAnswer:
     pointer = Pointer(*map(int, body.pointer.split(":")))
     row = await _stopped_at(call.served, pointer)
     if row is None:
-        raise NotFound(f"no dead or held intent is at {body.pointer}; GET /api/stopped lists those there are")
+        raise NotFound(f"no dead or held intent is at {body.pointer}")
     return await call.request("redrive", row.key, REDRIVE, {"pointer": position_text(pointer)})
 
 

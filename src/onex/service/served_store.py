@@ -102,7 +102,7 @@ class ServedStore:
         """Raises NotFound for an instance that has not begun."""
         found = (await self.reader.load([key])).get(key)
         if found is None or found.version == 0:
-            raise NotFound(f"{key} has not begun; GET /api/instances lists those there are")
+            raise NotFound(f"{key} has not begun")
         return found
 
     def workflow(self, name: str) -> WorkflowFacts | None:

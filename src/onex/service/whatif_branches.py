@@ -153,9 +153,7 @@ def told_of(run: ServedWhatIf, key: str) -> Mapping[str, JsonValue]:
     for one in run.answer.instances:
         if one.get("key") == key:
             return one
-    raise NotFound(
-        f"what-if {number} tells of no difference in {key}; GET /api/whatif/{number} lists those it tells of"
-    )
+    raise NotFound(f"what-if {number} tells of no difference in {key}")
 
 
 def _part(line: Mapping[str, JsonValue], name: str) -> Mapping[str, JsonValue]:

@@ -199,7 +199,7 @@ class WhatIfBoard:
     def of(self, number: int) -> ServedWhatIf:
         """Raises NotFound."""
         if number not in self._runs:
-            raise NotFound(f"there is no what-if {number} any more; GET /api/whatif lists the last {KEPT}")
+            raise NotFound(f"there is no what-if {number} any more; the last {KEPT} are kept")
         return self._runs[number]
 
     def runs(self) -> Sequence[ServedWhatIf]:

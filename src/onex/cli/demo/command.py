@@ -161,6 +161,11 @@ class Proof(NamedTuple):
     trial: Trial
 
     @property
+    def sentences(self) -> list[str]:
+        """What it comes to, for a person."""
+        return [*conclusion(self.faults, self.result.effects_retried), *self.faults]
+
+    @property
     def exit_code(self) -> int:
         return FOUND if self.faults else FINE
 
@@ -189,7 +194,7 @@ def perform(
         witnessed = asyncio.run(trial.run())
         progress.say(f"all done after {witnessed.wall_s:.1f} s; auditing the log and folding every instance again")
     proof = prove(trial, witnessed, place, seed, _commands(workload, place) if names_commands else [])
-    proved(proof.table, [*conclusion(proof.faults, proof.result.effects_retried), *proof.faults])
+    proved(proof.table, proof.sentences)
     for fault in proof.faults:
         progress.say(f"wrong: {fault}")
     return proof
@@ -221,9 +226,9 @@ def stay_up(proof: Proof, place: DemoFiles, seed: int, page: DemoPage, stream: T
     last = prove(trial, witnessed, place, seed, proof.commands)
     since = last.result.actions - proof.result.actions, last.result.kills - proof.result.kills
     write(stream, f"\nSince then {since[0]:,} actions were committed, and the engine was killed {since[1]} times.\n")
-    for sentence in (*conclusion(last.faults, last.result.effects_retried), *last.faults):
+    for sentence in last.sentences:
         write(stream, f"{shown_text(sentence)}\n")
-    page.proved(last.table, [*conclusion(last.faults, last.result.effects_retried), *last.faults])
+    page.proved(last.table, last.sentences)
     return last
 
 
