@@ -255,6 +255,11 @@ WORDS: dict[str, list[list[str]]] = {
         ["whatif", "--against", NASTY],
         ["whatif", "--against", "x", "--since", NASTY],
     ],
+    "forward": [
+        ["forward", "{app}", "--against", "{app}"],
+        ["forward", "{app}", "--against", "{app}", "--json"],
+        ["forward", NASTY, "--against", NASTY],
+    ],
     "migrate": [
         ["migrate", "--check", "{app}"],
         ["migrate", "--check", "{app}", "--json"],

@@ -29,6 +29,7 @@ from uuid import UUID
 from ..engine.encode import encode_intents
 from ..engine.fold import FAILURES_TO_HOLD, INTENTS_PER_STEP
 from ..engine.refold import Refold
+from ..engine.registry import Workflow
 from ..engine.schema_upgrade import logged_trigger
 from ..kernel.action import EPOCH, ID_BYTES, WorkflowKey
 from ..kernel.errors import (
@@ -227,24 +228,46 @@ class InstanceBranch:
 
         A trigger that only an outcome or a timer of its own brings counts only while such an intent is under way.
         """
-        reducer = self.workflow.reducer
-        status = self.state.status
-        if not self.begun or status in reducer.terminal:
+        if not self.begun or self.state.status in self.workflow.reducer.terminal:
             return ""
         if self.failures >= FAILURES_TO_HOLD:
             return f"it would be held: its reducer failed {self.failures} times in a row"
-        accepted = set(reducer.accepts(self.state))
-        specs = self.specs
-        inner = {trigger for spec in specs.values() for trigger in arrivals(spec)} - sent
-        under_way = {*(origin.name for origin in self.waiting), *self.timers}
-        moving = {trigger for name in under_way for trigger in arrivals(specs[name])}
-        if accepted - inner or accepted & moving:
+        return movers(self.workflow, self.state, sent).stranded({*(one.name for one in self.waiting), *self.timers})
+
+
+class Movers(NamedTuple):
+    """What moves an instance on from where it stands: ``accepted`` triggers, those of them that come from ``outside``, and
+    ``by`` which of its own intents and timers the others come."""
+
+    status: str
+    terminal: bool
+    accepted: tuple[str, ...]
+    outside: tuple[str, ...]
+    by: frozenset[str]
+
+    def stranded(self, under_way: Collection[str]) -> str:
+        """Why nothing would move it any more, or ''. ``under_way``: names of intents and timers."""
+        if self.terminal or self.outside or not self.by.isdisjoint(under_way):
             return ""
-        if not accepted:
-            return f"in {status!r} nothing is accepted, and it is not terminal"
-        return (
-            f"in {status!r} only {', '.join(sorted(accepted))} would move it, and nothing is under way that brings it"
-        )
+        if not self.accepted:
+            return f"in {self.status!r} nothing is accepted, and it is not terminal"
+        triggers = ", ".join(sorted(self.accepted))
+        return f"in {self.status!r} only {triggers} would move it, and nothing is under way that brings it"
+
+
+def movers(workflow: Workflow, state: State, sent: frozenset[str]) -> Movers:
+    """``sent``: triggers that other workflows send to this one."""
+    reducer = workflow.reducer
+    accepted = set(reducer.accepts(state))
+    arrive = {spec.name: set(arrivals(spec)) for spec in reducer.intents.by_name.values()}
+    inner = {trigger for triggers in arrive.values() for trigger in triggers} - sent - workflow.public
+    return Movers(
+        state.status,
+        state.status in reducer.terminal,
+        tuple(sorted(accepted)),
+        tuple(sorted(accepted - inner)),
+        frozenset(name for name, triggers in arrive.items() if accepted & triggers),
+    )
 
 
 def _set(timers: dict[str, int], item: RecordedIntent) -> None:

@@ -62,7 +62,7 @@ class WhatIf:
         self.messages, self.new_messages = MessageChanges(), MessageChanges()
         self.receivers: set[str] = set()
         self.actions = 0
-        self._sent = _sent_to(registry)
+        self._sent = sent_to(registry)
         self._intent_is_a_type = "intent" in registry  # then a key may look like the issuer of an outcome
         self._others: dict[str, OtherWorkflow] = {}
         self._codes: Mapping[int, Code] = {}
@@ -194,7 +194,7 @@ class WhatIf:
         return rows
 
 
-def _sent_to(registry: ReducerRegistry) -> dict[str, frozenset[str]]:
+def sent_to(registry: ReducerRegistry) -> dict[str, frozenset[str]]:
     """``[workflow type] -> triggers`` that workflows of this code send to it."""
     found: dict[str, frozenset[str]] = {}
     for workflow in registry.workflows:
