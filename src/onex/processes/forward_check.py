@@ -34,7 +34,7 @@ from ..ports import EnumOutboxState, OutboxRow, Pointer, Stored
 from ..simulation.app_sim.values import schema_of, simplest
 from ..whatif.forward_known import AlikeAs, CodeWords, Known, alike_as, code_words
 from ..whatif.forward_result import ForwardResult, ForwardSummary
-from ..whatif.forward_side import Asked, Began, Emission, ForwardSide, Stepped
+from ..whatif.forward_side import Began, Emission, ForwardSide, StepAsked, Stepped
 from ..whatif.forward_walk import DEPTH, STEPS, ForwardWalk, WalkResult
 from ..wiring.folding import InertApp
 from ..wiring.store_access import WatchedReader, open_reader
@@ -123,7 +123,7 @@ class _RemoteSide:
         found: list[tuple[Emission, ...]] = self._heard(list)
         return found
 
-    def step(self, asked: Sequence[Asked]) -> list[Stepped]:
+    def step(self, asked: Sequence[StepAsked]) -> list[Stepped]:
         if not asked:
             return []
         self.child.line.send(("step", (asked,)))

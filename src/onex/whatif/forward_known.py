@@ -28,7 +28,7 @@ STATUSES: Final = 2_000
 EXACT: Final = 16
 
 
-class Answer(NamedTuple):
+class KnownAnswer(NamedTuple):
     """A recorded outcome: its trigger and payload; '' and b'' for the plainest one. The names are those of ``Event``."""
 
     trigger: str = ""
@@ -36,7 +36,7 @@ class Answer(NamedTuple):
     payload_schema: int = 0
 
 
-class Sent(NamedTuple):
+class KnownAction(NamedTuple):
     """An action from outside, as it was recorded."""
 
     trigger: str
@@ -63,8 +63,8 @@ class Known:
 
     def __init__(self, words: Mapping[str, CodeWords]) -> None:
         self._words = words
-        self._answers: dict[tuple[str, str, str], list[Answer]] = {}
-        self._sent: dict[tuple[str, str], list[Sent]] = {}
+        self._answers: dict[tuple[str, str, str], list[KnownAnswer]] = {}
+        self._sent: dict[tuple[str, str], list[KnownAction]] = {}
 
     def learn(self, rows: Sequence[LogEntry]) -> None:
         """The log of one instance, from its beginning or from where it was cut."""
@@ -78,24 +78,24 @@ class Known:
                 name = row.issuer.removeprefix(OWN_INTENT)
                 outcome = words.outcomes.get(name, {}).get(row.kind)
                 if outcome is not None:
-                    answer = Answer(row.kind, row.payload, row.payload_schema)
+                    answer = KnownAnswer(row.kind, row.payload, row.payload_schema)
                     _keep(self._answers.setdefault((own, name, outcome), []), answer)
             elif status and not row.kind.startswith("@") and len(self._sent) < STATUSES:
                 sent = self._sent.setdefault((own, status), [])
                 if sum(one.trigger == row.kind for one in sent) < SAMPLES:
-                    _keep(sent, Sent(row.kind, row.payload, row.payload_schema), 1 + len(sent))
+                    _keep(sent, KnownAction(row.kind, row.payload, row.payload_schema), 1 + len(sent))
             status = row.status
 
-    def answers(self, workflow_type: str, intent: str, outcome: str) -> Iterable[Answer]:
+    def answers(self, workflow_type: str, intent: str, outcome: str) -> Iterable[KnownAnswer]:
         """What was recorded of this outcome; the plainest one where nothing was."""
-        return self._answers.get((workflow_type, intent, outcome), (Answer(),))
+        return self._answers.get((workflow_type, intent, outcome), (KnownAnswer(),))
 
-    def actions(self, workflow_type: str, statuses: Sequence[str]) -> Iterator[Sent]:
+    def actions(self, workflow_type: str, statuses: Sequence[str]) -> Iterator[KnownAction]:
         """What was sent from outside in these statuses, each once."""
         yield from dict.fromkeys(one for status in statuses for one in self._sent.get((workflow_type, status), ()))
 
 
-def _keep(samples: list[Answer] | list[Sent], one: Answer | Sent, most: int = SAMPLES) -> None:
+def _keep(samples: list[KnownAnswer] | list[KnownAction], one: KnownAnswer | KnownAction, most: int = SAMPLES) -> None:
     if len(samples) < most and one not in samples:
         samples.append(one)  # type: ignore[arg-type]  # a list holds what its caller puts in, of one kind
 

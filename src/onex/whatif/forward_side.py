@@ -66,7 +66,7 @@ class Event(NamedTuple):
     held: bool = False
 
 
-class Asked(NamedTuple):
+class StepAsked(NamedTuple):
     """One step. ``through`` is the intent that an outcome or timer comes of; the ids are the same for both codes."""
 
     key: WorkflowKey
@@ -151,10 +151,10 @@ class ForwardSide:
         workflow = self._registry[workflow_type]
         return [tuple(_read(workflow, schema, data)) for schema, data in steps]
 
-    def step(self, asked: Sequence[Asked]) -> list[Stepped]:
+    def step(self, asked: Sequence[StepAsked]) -> list[Stepped]:
         return [self._step(self._registry[one.key.workflow_type], one) for one in asked]
 
-    def _step(self, workflow: Workflow, asked: Asked) -> Stepped:
+    def _step(self, workflow: Workflow, asked: StepAsked) -> Stepped:
         reducer = workflow.reducer
         state: State = decode(reducer.state_type, asked.state)
         try:
@@ -176,7 +176,7 @@ class ForwardSide:
 
     # --- an event as an action of this code -----------------------------------------------------------------------------
 
-    def _action(self, workflow: Workflow, asked: Asked) -> Action[BaseModel]:
+    def _action(self, workflow: Workflow, asked: StepAsked) -> Action[BaseModel]:
         event, issuer, through = asked.event, "", b""
         if event.what is EnumEvent.ACTION:
             kind = logged_trigger(workflow, event.name, event.schema)

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Protocol
 from uuid import NAMESPACE_OID, UUID, uuid5
 
@@ -35,10 +34,10 @@ from ..kernel.action import OutcomeOf, WorkflowKey
 from ..kernel.intent import EnumIntentType, intent_id, outcome_id
 from ..ports import EnumOutboxState, LogEntry, OutboxRow, Stored
 from ..replay.stranded_rows import held_trigger
-from .branch import Movers
 from .forward_known import Known
+from .forward_node import Node, OpenId, Stands, UnderWay, taken
 from .forward_result import Difference, EnumForward
-from .forward_side import Asked, Began, Emission, EnumEvent, Event, Stepped
+from .forward_side import Began, Emission, EnumEvent, Event, StepAsked, Stepped
 
 STEPS: Final = 400
 DEPTH: Final = 4
@@ -55,62 +54,7 @@ class Side(Protocol):
 
     def read(self, workflow_type: str, steps: Sequence[tuple[int, bytes]]) -> list[tuple[Emission, ...]]: ...
 
-    def step(self, asked: Sequence[Asked]) -> list[Stepped]: ...
-
-
-class OpenId(NamedTuple):
-    """What is under way, by the same name on both sides: the action that emitted it, the new code's name, the number."""
-
-    cause: bytes
-    name: str
-    n: int
-
-
-class UnderWay(NamedTuple):
-    """``name`` as the side itself calls it. ``emitted_as``, ``schema`` and ``number`` are what its id is made of. ``due_us`` is
-    of a timer. ``held`` is a stored result that waits: its trigger, payload and schema."""
-
-    name: str
-    emitted_as: str
-    schema: int
-    number: int
-    timer: bool
-    outcomes: tuple[str, ...]
-    due_us: int = 0
-    held: tuple[str, bytes, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Stands:
-    """One side of a node."""
-
-    state: bytes
-    movers: Movers
-    open: Mapping[OpenId, UnderWay]
-
-    @property
-    def names(self) -> set[str]:
-        return {one.name for one in self.open.values()}
-
-
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """``more[said]``: how often the new code emitted it more than the old one; negative: less. ``lasts`` is where each came.
-    ``by_old``: what the old code emitted on this path. ``trail``: the nodes that it went through."""
-
-    old: _Stands
-    new: _Stands
-    at_us: int
-    path: tuple[str, ...] = ()
-    more: Mapping[bytes, int] = field(default_factory=dict)
-    lasts: Mapping[bytes, tuple[str, ...]] = field(default_factory=dict)
-    by_old: frozenset[bytes] = frozenset()
-    trail: frozenset[object] = frozenset()
-
-    @property
-    def met(self) -> tuple[object, ...]:
-        sides = ((one.state, frozenset(one.open)) for one in (self.old, self.new))
-        return (*sides, frozenset(self.more.items()))
+    def step(self, asked: Sequence[StepAsked]) -> list[Stepped]: ...
 
 
 class WalkResult(NamedTuple):
@@ -174,7 +118,7 @@ class _Instance:
         self._said.discard(b"")
         self._keys.discard("")
         olds, news = self._begin_open(outbox)
-        node = _Node(_Stands(old.state, old.movers, olds), _Stands(new.state, new.movers, news), now_us)
+        node = Node(Stands(old.state, old.movers, olds), Stands(new.state, new.movers, news), now_us)
         self._look(node)
         return self._breadth_first(node, depth, steps)
 
@@ -212,10 +156,10 @@ class _Instance:
                     )
         return olds, news
 
-    def _breadth_first(self, first: _Node, depth: int, most: int) -> WalkResult:
+    def _breadth_first(self, first: Node, depth: int, most: int) -> WalkResult:
         level, met, steps, cut = [first], {first.met}, 0, False
         for _ in range(depth):
-            asked: list[tuple[_Node, str, Event, OpenId | None]] = []
+            asked: list[tuple[Node, str, Event, OpenId | None]] = []
             for node in level:
                 events = list(self._events(node))
                 if not events or steps + len(asked) + len(events) > most:
@@ -240,7 +184,7 @@ class _Instance:
 
     # --- what may come next ---------------------------------------------------------------------------------------------
 
-    def _events(self, node: _Node) -> Iterator[tuple[str, Event, OpenId | None]]:
+    def _events(self, node: Node) -> Iterator[tuple[str, Event, OpenId | None]]:
         if node.old.movers.terminal and node.new.movers.terminal:
             return
         both = {**node.new.open, **node.old.open}
@@ -271,10 +215,10 @@ class _Instance:
 
     # --- one event on both sides ----------------------------------------------------------------------------------------
 
-    def _stepped(self, asked: Sequence[tuple[_Node, str, Event, OpenId | None]]) -> Iterator[_Node]:
+    def _stepped(self, asked: Sequence[tuple[Node, str, Event, OpenId | None]]) -> Iterator[Node]:
         """The nodes behind these events."""
         given: dict[str, list[int]] = {"old": [], "new": []}
-        asks: dict[str, list[Asked]] = {"old": [], "new": []}
+        asks: dict[str, list[StepAsked]] = {"old": [], "new": []}
         for index, (node, text, event, name) in enumerate(asked):
             for which, stands in (("old", node.old), ("new", node.new)):
                 if stands.movers.terminal or (name is not None and name not in stands.open):
@@ -303,7 +247,7 @@ class _Instance:
             action_id = self._action_id(node, text, event, name)
             yield self._behind(node, path, name, action_id, at_us, (old, new), alike.get(index, ()))
 
-    def _ask(self, node: _Node, stands: _Stands, text: str, event: Event, name: OpenId | None) -> Asked:
+    def _ask(self, node: Node, stands: Stands, text: str, event: Event, name: OpenId | None) -> StepAsked:
         through = cause = None
         action_id = self._action_id(node, text, event, name)
         if name is not None:
@@ -313,16 +257,18 @@ class _Instance:
             if cause is not None:
                 own = intent_id(UUID(bytes=cause), self.key, one.emitted_as, one.number)
                 through = OutcomeOf(own, one.name, one.number, self._stored.version)
-        return Asked(self.key, stands.state, event, action_id, self._time(node, event, name), action_id, through, cause)
+        return StepAsked(
+            self.key, stands.state, event, action_id, self._time(node, event, name), action_id, through, cause
+        )
 
-    def _time(self, node: _Node, event: Event, name: OpenId | None) -> int:
+    def _time(self, node: Node, event: Event, name: OpenId | None) -> int:
         """A second after the last event; a timer not before it is due."""
         due = 0
         if event.what is EnumEvent.TIMER and name is not None:
             due = max(side.open[name].due_us for side in (node.old, node.new) if name in side.open)
         return max(node.at_us + SECOND_US, due)
 
-    def _action_id(self, node: _Node, text: str, event: Event, name: OpenId | None) -> bytes:
+    def _action_id(self, node: Node, text: str, event: Event, name: OpenId | None) -> bytes:
         """The one that the engine would give an outcome; of anything else one that depends on the path alone."""
         if event.what is EnumEvent.OUTCOME and name is not None:
             one = node.old.open.get(name) or node.new.open[name]
@@ -332,17 +278,17 @@ class _Instance:
 
     def _behind(
         self,
-        node: _Node,
+        node: Node,
         path: tuple[str, ...],
         name: OpenId | None,
         action_id: bytes,
         at_us: int,
         steps: tuple[Stepped | None, Stepped | None],
         alike: Sequence[Emission],
-    ) -> _Node:
+    ) -> Node:
         old, new = steps
-        olds = _taken(self.key, node.old, name, old, action_id, alike, self._schemas[0])
-        news = _taken(self.key, node.new, name, new, action_id, () if new is None else new.emitted, self._schemas[1])
+        olds = taken(self.key, node.old, name, old, action_id, alike, self._schemas[0])
+        news = taken(self.key, node.new, name, new, action_id, () if new is None else new.emitted, self._schemas[1])
         more, lasts = Counter(dict(node.more)), dict(node.lasts)
         for count, items in ((-1, alike), (1, () if new is None else new.emitted)):
             for one in items:
@@ -352,7 +298,7 @@ class _Instance:
                     self._names[one.said] = one.name
                     if count > 0 and one.idempotency_key and one.idempotency_key in self._keys:
                         self._said.add(one.said)
-        return _Node(
+        return Node(
             olds,
             news,
             at_us,
@@ -365,7 +311,7 @@ class _Instance:
 
     # --- what is otherwise ------------------------------------------------------------------------------------------------
 
-    def _look(self, node: _Node) -> None:
+    def _look(self, node: Node) -> None:
         """Whether the new code can still move it."""
         if node.old.movers.stranded(node.old.names):
             return
@@ -373,7 +319,7 @@ class _Instance:
         if why:
             self._tell(EnumForward.STRANDED, node.new.movers.status, node.path, why)
 
-    def _end(self, node: _Node) -> None:
+    def _end(self, node: Node) -> None:
         """A path ends: what did either side emit more often?"""
         lost = {self._names[said] for said, count in node.more.items() if count < 0}
         going_on = set(node.new.open) - set(node.old.open)
@@ -392,39 +338,3 @@ class _Instance:
 
     def _tell(self, what: EnumForward, name: str, path: tuple[str, ...], why: str) -> None:
         self._found.setdefault((what, name), Difference(what, name, path, why))
-
-
-def _taken(
-    key: WorkflowKey,
-    stands: _Stands,
-    name: OpenId | None,
-    step: Stepped | None,
-    action_id: bytes,
-    emitted: Sequence[Emission],
-    schema: int,
-) -> _Stands:
-    """One side after a step. None: the event was not given to it."""
-    if step is None:
-        return stands
-    under_way = dict(stands.open)
-    if name is not None:
-        under_way.pop(name, None)
-    for own, one in zip(step.emitted, emitted, strict=False):
-        if own.cancels:
-            for each in [
-                each for each, what in under_way.items() if own.cancels in (what.name, _id_of(key, each, what))
-            ]:
-                del under_way[each]
-        elif own.kind == TIMER:
-            under_way[OpenId(b"", one.name, 0)] = UnderWay(own.name, own.name, schema, 0, True, (), own.due_us)
-        elif own.outcomes:
-            under_way[OpenId(action_id, one.name, one.n)] = UnderWay(
-                own.name, own.name, schema, own.n, False, own.outcomes
-            )
-    if step.movers.terminal:
-        under_way.clear()
-    return replace(stands, state=step.state, movers=step.movers, open=under_way)
-
-
-def _id_of(key: WorkflowKey, name: OpenId, one: UnderWay) -> str:
-    return str(intent_id(UUID(bytes=name.cause), key, one.emitted_as, one.number)) if name.cause else ""
