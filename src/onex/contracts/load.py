@@ -130,17 +130,23 @@ def _without_effect(tree: YamlMap, path: str) -> Iterator[Finding]:
             continue
         if above is None or key.loc[: len(above)] != above:
             above = key.loc
-            yield _unknown(tree, path, key.loc, key.leaf.place)
+            yield _unknown(path, key.loc, key.leaf.place)
 
 
-def translate(tree: YamlMap, path: str, detail: ErrorDetails) -> Finding:
-    """A pydantic error as a finding at its place in the text."""
+def translate(
+    tree: YamlMap,
+    path: str,
+    detail: ErrorDetails,
+    root: type[BaseModel] = ModelContractWorkflow,
+    whole: str = "the contract",
+) -> Finding:
+    """A pydantic error as a finding at its place in the text. ``root`` is the model of the whole file."""
     loc, kind = detail["loc"], detail["type"]
     context = detail.get("ctx", {})
     place = place_of(tree, loc)
     last = loc[-1] if loc else ""
     where = dotted(loc)
-    within = dotted(loc[:-1]) or "the contract"
+    within = dotted(loc[:-1]) or whole
     value = _shown(detail["input"])
     if kind == "missing":
         fix = f"add {last}: {_EXAMPLES.get(str(last), '...')}"
@@ -152,7 +158,7 @@ def translate(tree: YamlMap, path: str, detail: ErrorDetails) -> Finding:
         if " " in str(last) and detail["input"] is None:
             fix = "inside { } a comma ends a text: put the text before it in quotes"
             return _finding(path, place, "unknown_key", f"{within} has no key {str(last)!r}", fix)
-        return _unknown(tree, path, loc, place)
+        return _unknown(path, loc, place, root, whole)
     if kind in ("literal_error", "enum"):
         known = [word.strip(" '") for word in str(context.get("expected", "")).replace(" or ", ",").split(",")]
         fix = "" if len(known) <= FEW else suggest(str(detail["input"]), known)
@@ -188,10 +194,16 @@ def _in_its_unit(key: str, given: object) -> str:
     return f"write {number:.0f}: {key} counts {_UNIT_NAMES[per_s]}"
 
 
-def _unknown(tree: YamlMap, path: str, loc: Loc, place: YamlPlace) -> Finding:
-    known = list(_fields(ModelContractWorkflow, loc[:-1]))
+def _unknown(
+    path: str,
+    loc: Loc,
+    place: YamlPlace,
+    root: type[BaseModel] = ModelContractWorkflow,
+    whole: str = "the contract",
+) -> Finding:
+    known = list(_fields(root, loc[:-1]))
     fix = suggest(str(loc[-1]), known) or f"it knows {', '.join(known)}"
-    within = dotted(loc[:-1]) or "the contract"
+    within = dotted(loc[:-1]) or whole
     return _finding(path, place, "unknown_key", f"{within} has no key {str(loc[-1])!r}", fix)
 
 

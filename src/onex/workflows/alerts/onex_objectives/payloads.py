@@ -1,0 +1,41 @@
+"""One minute of all objectives, and what is kept of the minutes of a window."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from onex import Payload, State
+
+WindowS = Annotated[int, Field(ge=60)]
+
+
+class Minute(Payload):
+    """``number`` counts minutes since 1970. ``good[objective]``; one that was not measured in this minute is not in it."""
+
+    number: Annotated[int, Field(ge=0)]
+    good: dict[str, bool]
+    windows_s: dict[str, WindowS]
+
+
+class Slot(Payload):
+    """Some minutes in a row, from the minute ``begins`` on: how many were good and bad."""
+
+    begins: int
+    good: int = 0
+    bad: int = 0
+
+
+class Measured(Payload):
+    """The slots of a window, the oldest first; slots without a measured minute are left out. ``since`` is its first minute."""
+
+    slot_min: int
+    since: int
+    slots: tuple[Slot, ...] = ()
+
+
+class Objectives(State):
+    status: Literal["unmeasured", "measured"] = "unmeasured"
+    last: int = 0
+    measured: dict[str, Measured] = Field(default_factory=dict)

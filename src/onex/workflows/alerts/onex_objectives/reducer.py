@@ -1,0 +1,54 @@
+"""Minutes are counted in slots, so that a window of a month takes no more room than one of an hour: SLOTS slots at most.
+
+The counts are exact; only the far end of the window is rounded to a slot. A window that was changed keeps its minutes: each slot of
+before is added to the one that its first minute lies in.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from onex import Action, Step, reducer
+
+from .payloads import Measured, Minute, Objectives, Slot
+
+objectives = reducer(Objectives)
+
+SLOTS: Final = 240
+
+
+@objectives.on("minute")
+def minute(now: Objectives, action: Action[Minute]) -> Step[Objectives]:
+    told = action.payload
+    measured = {
+        name: _with(now.measured.get(name), told.number, told.good.get(name), window_s)
+        for name, window_s in told.windows_s.items()
+    }
+    return Step(now.evolve(last=max(now.last, told.number), measured=measured))
+
+
+def slot_minutes(window_s: int) -> int:
+    """How many minutes a slot of such a window has."""
+    return max(1, -(-window_s // (60 * SLOTS)))
+
+
+def _with(before: Measured | None, number: int, good: bool | None, window_s: int) -> Measured:
+    slot_min = slot_minutes(window_s)
+    counts: dict[int, tuple[int, int]] = {}
+
+    def add(at: int, good_min: int, bad_min: int) -> None:
+        begins = at - at % slot_min
+        kept_good, kept_bad = counts.get(begins, (0, 0))
+        counts[begins] = kept_good + good_min, kept_bad + bad_min
+
+    for slot in () if before is None else before.slots:
+        add(slot.begins, slot.good, slot.bad)
+    if good is not None:
+        add(number, int(good), int(not good))
+    oldest = number - window_s // 60
+    slots = tuple(
+        Slot(begins=begins, good=counts[begins][0], bad=counts[begins][1])
+        for begins in sorted(counts)
+        if begins + slot_min > oldest
+    )
+    return Measured(slot_min=slot_min, since=number if before is None else before.since, slots=slots)
