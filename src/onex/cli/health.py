@@ -77,9 +77,15 @@ class Health:
         engine = await opening
         self._engine, self._probes = engine, EngineProbes(engine, FRESH_S)
         if self.where:
-            self._metrics = EngineMetrics(engine, self._probes, self._lag)
+            self.measure()
         self._lag.start()
         return engine
+
+    def measure(self) -> EngineMetrics:
+        """What the engine does, counted in detail from the first call on. The engine has been opened."""
+        assert self._engine is not None and self._probes is not None, "an engine is opened before it is measured"
+        self._metrics = self._metrics or EngineMetrics(self._engine, self._probes, self._lag)
+        return self._metrics
 
     # --- pages --------------------------------------------------------------------------------------------------------
 

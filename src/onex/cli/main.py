@@ -57,6 +57,14 @@ COMMANDS = {
         "ls": ("ls", "List instances."),
         "workers": ("workers", "List the workers that share a store: their shards, and when they were last heard of."),
         "nodes": ("nodes", "List the nodes of a directory: where each stands, and when it was last heard of."),
+        "alerts": (
+            "alerts",
+            "List alerts: which rules are breached, since when, and who was told; take one up, or silence it.",
+        ),
+        "sla": (
+            "alerts",
+            "Report whether each objective is met over its window: target, measured, and what is left of its error budget.",
+        ),
         "log": ("log", "Show applied actions, of all instances or of one."),
         "projection": ("projection", "Show a projection: its rows, its watermark, and how far it is behind."),
         "rejections": ("rejections", "Show refused actions, the newest first."),

@@ -13,12 +13,15 @@ from typing import Annotated
 import typer
 
 from ..app.target_checks import SETTING_NOT_SET
+from ..contracts.alerts.alerts_model import ModelAlerts
 from ..kernel.errors import OnexError
+from ..monitoring.alerts.watch import watched
 from ..repository.contract_files import CONTRACT, folders_below
 from ..settings import read_settings
 from ..wiring import StoreUrl, open_reader, shown_url
 from ..wiring.engine import WiredEngine, open
 from ..wiring.self_registration import node_of, registered
+from .alerts_option import read_alerts
 from .console import counted, note, say, say_json
 from .exit_codes import Misused, exit_code
 from .health import Health, with_health
@@ -56,6 +59,14 @@ Projection = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log each transition, refusal and attempt, too.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")]
+Alerts = Annotated[
+    Path | None,
+    typer.Option(
+        "--alerts",
+        metavar="FILE",
+        help="Watch the engine by the rules of this file, and tell its receivers. [default: no alerts]",
+    ),
+]
 Log = Annotated[LogForm, typer.Option("--log", help="How the log on stderr is written.")]
 
 
@@ -67,6 +78,7 @@ def run(
     projection: Projection = False,
     bus: BusUrl = None,
     listen: ListenAt = None,
+    alerts: Alerts = None,
     page: Annotated[bool, typer.Option("--page", help="Serve the page and the API beside it: onex serve.")] = False,
     page_listen: Annotated[
         str, typer.Option("--page-listen", metavar="HOST:PORT", help="Where. Port 0 is any free one.")
@@ -96,19 +108,21 @@ def run(
       onex run shop --log json 2> shop.log
       onex run shop --listen 127.0.0.1:8080
       onex run shop --page
+      onex run shop --alerts alerts.yaml
     """
     level = level_of(verbose=verbose, quiet=quiet)
     shutdown, url = Shutdown(), url_of(store)
     if page and StoreUrl.parse(url).kind == "memory":
         raise Misused("--page serves a store that another process can read; a memory: store has none")
     serve_at = page_listen if page else ""
+    watch = None if alerts is None else read_alerts(alerts)
     with run_telemetry(log, level) as telemetry:
         ending = shutdown.run(
             with_health(listen or (ANY_PORT if page else None), url, lambda seen: run_engine(
                 lambda: seen.opened(open(
-                    url, str(app), workers=workers, telemetry=telemetry, bus=bus, ends_process=True
+                    url, str(app), workers=workers, telemetry=telemetry, bus=bus, ends_process=True, alerts=watch
                 )), str(app), url, shutdown, seen, until_idle=until_idle, projection=projection,
-                page=serve_at, talks=log is LogForm.TEXT and not quiet, as_json=as_json,
+                page=serve_at, alerts=watch, talks=log is LogForm.TEXT and not quiet, as_json=as_json,
             ))
         )  # fmt: skip
     if code := exit_code_of(ending):
@@ -125,9 +139,10 @@ def level_of(*, verbose: bool, quiet: bool) -> LogLevel:
 async def run_engine(
     open_it: Callable[[], Coroutine[None, None, WiredEngine]], app: str, url: str, shutdown: Shutdown, health: Health, *,
     until_idle: bool, projection: bool, talks: bool, as_json: bool, page: str = "",
+    alerts: ModelAlerts | None = None,
 ) -> RunEnding:  # fmt: skip
     """Open an engine and let it run until it is to end. ``talks``: a person reads stderr; ``page``: where the page
-    is served, '' for nowhere."""
+    is served, '' for nowhere. ``alerts``: what is watched."""
     say_it: Remark = note if talks else _nothing
     begun = time.monotonic()
     ended: asyncio.Future[RunEnding] = asyncio.get_running_loop().create_future()
@@ -152,6 +167,9 @@ async def run_engine(
         say_it(f"running {names} on {shown_url(url)} (process {os.getpid()}){shares}; Ctrl-C stops")
         if health.where:
             say_it(f"health on http://{health.where}/health")
+        if alerts is not None:
+            told = counted(len(alerts.receivers), "receiver")
+            say_it(f"watches {counted(len(alerts.rules), 'rule')} for {told}: onex alerts")
         _report_passed_over(Path(app), say_it)
         _report_stranded(engine, app, say_it)
         _report_missing(engine, say_it)
@@ -163,7 +181,8 @@ async def run_engine(
             tasks.append(asyncio.create_task(_until_idle(engine, view, ended)))
         try:
             beside = page_beside(url, app, page, health.where, say_it) if page else nullcontext()
-            async with _registered(engine, Path(app), health.where, say_it), beside:
+            watching = nullcontext() if alerts is None else watched(engine, alerts, health.measure().points)
+            async with _registered(engine, Path(app), health.where, say_it), beside, watching:
                 ending = await ended
             if ending in (RunEnding.INTERRUPTED, RunEnding.TERMINATED) and engine.relay.busy:
                 say_it("cancelling effects that still run; Ctrl-C again ends at once")

@@ -83,6 +83,7 @@ class ReducerService(Admission):
         self._shards, self.shares = store.shards, False
         self._mailboxes = Mailboxes(registry, store.shards)
         self._isolation = FaultIsolation(store, self._mailboxes, self.crash_counts, self.events, listener.count_open)
+        self._isolation.counters = self.counters
         self._ahead = FoldAhead(self._isolation, self._mailboxes, clock, self.limits.batch, interpreter)
         self._first_answer = FirstAnswers(store, self.counters)
         self._backoff = ConflictBackoff(

@@ -29,7 +29,7 @@ from .action_checks import Rules
 from .crash_counts import CrashCounts, action_name
 from .fold import Folded, fold
 from .mailbox import Entry, Mailboxes, Pending
-from .metrics import Events
+from .metrics import Counters, Events
 from .quotas import CountOpen, CountOpenIntents
 
 Taken = list[tuple[Entry, list[Pending]]]
@@ -44,6 +44,7 @@ class FaultIsolation:
         self.rules: dict[str, Rules] = {}
         self._store, self._mailboxes, self._crash_counts, self._events = store, mailboxes, crash_counts, events
         self._count_open = count_open
+        self.counters = Counters()
 
     @property
     def looks_for_crashes(self) -> bool:
@@ -85,6 +86,8 @@ class FaultIsolation:
         alone = postponed is None
         cold = [entry for entry, _ in taken if entry.loaded is None]
         stored = await self._store.load([entry.key for entry in cold]) if cold else {}
+        self.counters.cache_hits += len(taken) - len(cold)
+        self.counters.cache_misses += len(stored)
         rules = {name: rules._replace(now_us=now_us) for name, rules in self.rules.items()}
         folds: list[Folded] = []
         failed: list[tuple[int, str]] = []

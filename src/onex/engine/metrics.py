@@ -60,6 +60,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "breaker_closed": "`target` answers again: its intents run.",
     "effect_log": "A function of yours said so with `io.log`: `message` and its own fields; `level` is info, warning or error.",
     "external_call": "A built-in effect called something outside: `what`, of which `target`, for how long, and what came of it.",
+    "alert_not_recorded": "The store did not take what was measured of `alert`: it is told again at the next reading.",
     "intent_dead": "An intent has no way to an outcome: nothing goes on until `onex dead --redrive` is given `redrive`.",
 }
 """What the engine reports through the ``Telemetry`` port, by name."""
@@ -168,5 +169,7 @@ class Counters:
     timers_dropped: int = 0
     states_over_advice: int = 0
     states_read: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
     latency: Latency = field(default_factory=Latency)
     backoff: Latency = field(default_factory=Latency)

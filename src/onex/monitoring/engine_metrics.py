@@ -29,7 +29,7 @@ from ..orchestration.progress import PlanState
 from ..ports import Counts, EnumAttempt
 from ..wiring.engine import WiredEngine
 from .engine_probes import EngineProbes
-from .resources import LoopLag
+from .resources import LoopLag, resident_bytes
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -66,6 +66,21 @@ class EngineMetrics:
         """One page of metrics. Raises nothing, and waits for the store for some seconds at most."""
         from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
 
+        await self._ask_store()
+        if self._registry is None:
+            self._registry = CollectorRegistry()
+            ProcessCollector(registry=self._registry)
+            GCCollector(registry=self._registry)
+            self._registry.register(self)
+        return generate_latest(self._registry)
+
+    async def points(self) -> list[tuple[str, Mapping[str, str], float]]:
+        """The rows of the page as values, and the memory of the process. Raises nothing, and waits as ``text`` does."""
+        await self._ask_store()
+        rows = [(row.name, row.labels, row.value) for family in self.collect() for row in family.samples]
+        return [*rows, ("process_resident_memory_bytes", {}, float(resident_bytes()))]
+
+    async def _ask_store(self) -> None:
         probes = self._probes
         up, counts, late_ms = await asyncio.gather(
             _answer(probes.stopped), _answer(probes.counts), _answer(probes.late_ms)
@@ -74,12 +89,6 @@ class EngineMetrics:
         if up is not None:
             counts = counts or probes.counts.last
             self._stored = StoreFigures(True, counts and counts.value, late_ms and late_ms.value)
-        if self._registry is None:
-            self._registry = CollectorRegistry()
-            ProcessCollector(registry=self._registry)
-            GCCollector(registry=self._registry)
-            self._registry.register(self)
-        return generate_latest(self._registry)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: the registry need not read the engine to know the names."""
@@ -139,6 +148,8 @@ class EngineMetrics:
         yield _counter("onex_overloaded_total", "Calls refused because a queue was full.", counters.overloaded)
         yield _counter("onex_over_rate_total", "Calls refused by a quota of actions.", counters.over_rate)
         yield _counter("onex_store_failures_total", "Commits that the store refused for now.", counters.store_failures)
+        yield _counter("onex_instance_cache_hits_total", "Instances that were in memory.", counters.cache_hits)
+        yield _counter("onex_instance_cache_misses_total", "Those read from the store.", counters.cache_misses)
         instances, held_bytes, waiting = self._engine.service.in_memory
         yield _gauge("onex_actions_waiting", "Accepted and not durable yet.", {(): waiting})
         yield _gauge("onex_instances_in_memory", "Instances that are held in memory.", {(): instances})

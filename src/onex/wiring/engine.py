@@ -39,6 +39,7 @@ from ..adapters.watchdog import Watchdog
 from ..adapters.worker_pool import WorkerPool
 from ..app import App, load_app
 from ..bus import EventBus
+from ..contracts.alerts.alerts_model import ModelAlerts
 from ..effects.context import EffectContext
 from ..effects.secrets import Secrets
 from ..engine.bus.publisher import EVENT_LOGS
@@ -57,6 +58,7 @@ from ..nodes.given import GivenEffect
 from ..ports import Env, Projections, Sender, ShardLeases, Store, Telemetry
 from ..replay.stranded_rows import Stranded, stranded
 from ..settings import Settings, read_settings
+from .alert_workflows import alert_workflows
 from .bus import ConnectedBus, connected_bus
 from .compute_workers import reached_workers
 from .effect_threads import EffectThreads
@@ -218,6 +220,7 @@ async def open(
     bus: EventBus | str | None = None,
     secrets: Secrets | None = None,
     ends_process: bool = False,
+    alerts: ModelAlerts | None = None,
 ) -> WiredEngine:
     """An engine that owns the store and runs the app: ``async with await onex.open(app="shop") as engine``.
 
@@ -228,11 +231,13 @@ async def open(
     ``onex.adapters.structlog_telemetry.StructlogTelemetry()``. ``bus`` brings actions and takes events: ``kafka://HOST:PORT``, by
     default that of the settings, or an ``onex.bus.EventBus`` that the caller closes; '' is none. ``ends_process``: a step that is
     stuck in C may end this process, as in ``onex run``. ``secrets`` gives what ``{secret: NAME}`` of a contract stands
-    for. Raises ContractError, InvalidExecutor for a target that the app does not have, OwnershipLost when another process runs on
+    for. ``alerts`` adds the workflows of alerts; ``monitoring.alerts.watch`` tells them what is measured.
+
+    Raises ContractError, InvalidExecutor for a target that the app does not have, OwnershipLost when another process runs on
     the store, DatabaseConnectionError, BusRefused, DependencyResolutionError for a built-in effect whose extra is missing.
     """
     store_url = store_url or read_settings().store_url
-    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry, secrets, bus, ends_process)
+    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry, secrets, bus, ends_process, alerts)
 
     try:
         return await _open(wanted, lambda: _open_store(StoreUrl.parse(store_url)), lambda one: one.start(_about()))
@@ -255,6 +260,7 @@ async def open_worker(
     bus: EventBus | str | None = None,
     secrets: Secrets | None = None,
     ends_process: bool = False,
+    alerts: ModelAlerts | None = None,
 ) -> WiredEngine:
     """An engine that shares a PostgreSQL store with others: it judges the instances of its shards, which come and go.
 
@@ -263,7 +269,7 @@ async def open_worker(
     OwnershipLost where one engine has the store for itself, and what ``open`` raises.
     """
     url = StoreUrl.parse(store_url or read_settings().store_url)
-    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry, secrets, bus, ends_process)
+    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry, secrets, bus, ends_process, alerts)
     worker = Worker(uuid4().hex, lease_s, _about())
     opened: list[SharedStore] = []
 
@@ -290,6 +296,7 @@ class _Wanted(NamedTuple):
     secrets: Secrets | None
     bus: EventBus | str | None
     ends_process: bool
+    alerts: ModelAlerts | None
 
 
 async def _open(
@@ -297,7 +304,7 @@ async def _open(
     open_store: Callable[[], Awaitable[OwnerStore]],
     begin: Callable[[WiredEngine], Awaitable[object]],
 ) -> WiredEngine:
-    settings, (app, workers, given, limits, check_all, telemetry, secrets, bus, _) = read_settings(), wanted
+    settings, (app, workers, given, limits, check_all, telemetry, secrets, bus, *_) = read_settings(), wanted
     bus = settings.bus_url if bus is None else bus
     loaded = app if isinstance(app, App) else load_app(app, tuple(given))
     check_targets(loaded, given)
@@ -312,6 +319,8 @@ async def _open(
         blobs = StoreBlobs(store)
         effects = EffectContext(blobs, SystemClock(), secrets=secrets, telemetry=telemetry)
         registry = ServedApp(loaded, blobs, EffectThreads(), pool, given, watchdog, effects).registry()
+        for workflow in alert_workflows(wanted.alerts, blobs, watchdog, effects):
+            registry.register(workflow)
         effects.bus.check(has_bus=bool(bus))
         engine = WiredEngine(
             store,

@@ -55,10 +55,7 @@ def alerts_of(text: str, path: str) -> ModelAlerts:
     """Raises ContractError with the findings."""
     loaded = load_alerts(text, path)
     if loaded.alerts is None:
-        wrong = errors(loaded.findings)
-        raise ContractError(
-            f"{path} is no file of alerts, {len(wrong)} to mend:\n" + "\n".join(map(str, wrong)), loaded.findings
-        )
+        raise ContractError(str(errors(loaded.findings)[0]), loaded.findings)
     return loaded.alerts
 
 

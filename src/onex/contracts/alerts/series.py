@@ -116,7 +116,9 @@ class Gauge:
 
     def value(self, seen: Seen) -> float | None:
         found = seen.last.values(self.series)
-        return {"sum": sum, "min": min, "max": max}[self.over](found) if found else None
+        if not found:
+            return None
+        return sum(found) if self.over == "sum" else min(found) if self.over == "min" else max(found)
 
     def promql(self, window_s: int, by: str) -> str:
         return f"{self.over} by ({by}) ({self.series.promql()})"

@@ -127,12 +127,14 @@ def _answered(now: Alert, action: AnyAction, *, arrived: bool | None, error: str
     if name is None:
         return _tell(now, action, now.status)
     desk = now.desks[name]
-    doubts = desk.doubts + (arrived is None)
+    known: dict[str, object] = {"sending": None, "says": None, "error": error[:500]}
+    known["doubts"] = desk.doubts + (arrived is None)
     if arrived or (arrived is None and desk.kind not in KEYED):
-        after = desk.model_copy(update={"knows": desk.says, "of": desk.says_of, "sending": None, "says": None, "tries": 0, "not_before": None, "doubts": doubts, "error": error[:500]})  # fmt: skip
+        known |= {"knows": desk.says, "of": desk.says_of, "tries": 0, "not_before": None}
     else:
         wait_s = min(FIRST_WAIT_S << min(desk.tries, 10), LONGEST_WAIT_S)
-        after = desk.model_copy(update={"sending": None, "says": None, "tries": desk.tries + 1, "not_before": action.issued_at + timedelta(seconds=wait_s), "doubts": doubts, "error": error[:500]})  # fmt: skip
+        known |= {"tries": desk.tries + 1, "not_before": action.issued_at + timedelta(seconds=wait_s)}
+    after = desk.model_copy(update=known)
     return _tell(now.evolve(desks={**now.desks, name: after}), action, now.status)
 
 
