@@ -1,0 +1,181 @@
+"""The watch of an engine, on a real engine and a virtual clock. Its figures are a table: what it makes of them is under test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from onex.contracts.alerts.alerts_file import alerts_of
+from onex.contracts.alerts.series import Point
+from onex.kernel.intent import ModelIntent
+from onex.monitoring.alerts.compliance import MINUTE_US, OBJECTIVES_KEY, report
+from onex.monitoring.alerts.watch import AlertWatch
+from onex.testing.virtual_time import VirtualRun, virtual
+from onex.workflows.alerts.onex_alert.payloads import Alert
+from onex.workflows.alerts.onex_objectives.payloads import Objectives
+
+FILE = """\
+source: shop
+defaults: false
+receivers: {team: {chat: {url: "http://chat.example/x"}}}
+rules:
+  dead: {metric: dead_intents, above: 0, for_s: 60, settle_s: 60}
+  errors: {metric: error_rate, above: 0.1, window_s: 300, for_s: 0, settle_s: 0}
+objectives:
+  up: {metric: available, at_least: 1, window_s: 3600, target: 0.9, severity: low}
+  fine: {metric: error_rate, at_most: 0.5, window_s: 3600, target: 0.9}
+"""
+
+
+class Figures:
+    """What ``/metrics`` would tell; ``failed`` of ``done`` more actions with each reading."""
+
+    def __init__(self) -> None:
+        self.dead, self.up = 0.0, 1.0
+        self.done = self.failed = 0.0
+        self.rate = (10.0, 0.0)
+
+    async def points(self) -> list[Point]:
+        self.done, self.failed = self.done + self.rate[0], self.failed + self.rate[1]
+        return [
+            ("onex_outbox_intents", {"state": "dead"}, self.dead),
+            ("onex_store_up", {}, self.up),
+            ("reducer_successful_actions_total", {"workflow_type": "a"}, self.done),
+            ("reducer_failed_actions_total", {"workflow_type": "a", "fault": "engine"}, self.failed),
+        ]
+
+
+class Watched:
+    def __init__(self, run: VirtualRun, told: list[str]) -> None:
+        self.run, self.told, self.figures = run, told, Figures()
+        self.watch = self.begin()
+
+    def begin(self, file: str = FILE) -> AlertWatch:
+        return AlertWatch(self.run.engine, alerts_of(file, "alerts.yaml"), self.figures.points)
+
+    def minutes(self, number: float, watch: AlertWatch | None = None) -> None:
+        """Lets the watch run so long, as a task of its own."""
+
+        async def go() -> None:
+            task = asyncio.create_task((watch or self.watch).run())
+            await self.run.engine.clock.sleep(60 * number)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self.run.run(go())
+
+    def triggers(self, name: str) -> list[str]:
+        return [entry.row.kind for entry in self.run.history(f"onex_alert:{name}")]
+
+
+@contextmanager
+def watched() -> Iterator[Watched]:
+    told: list[str] = []
+
+    def tell(intent: ModelIntent[Any]) -> None:
+        told.append(f"{intent.payload.alert} {intent.payload.event}")
+
+    with virtual("onex:alerts", executors={"onex_alert_chat": tell}) as run:
+        yield Watched(run, told)
+
+
+def test_an_engine_that_is_well_writes_nothing_but_its_minutes() -> None:
+    with watched() as seen:
+        seen.minutes(10)
+        assert seen.triggers("dead") == seen.triggers("errors") == []
+        assert seen.told == []
+        assert len(seen.run.history(OBJECTIVES_KEY)) in (9, 10)
+
+
+def test_a_breach_is_told_on_change_and_not_at_each_reading() -> None:
+    with watched() as seen:
+        seen.figures.dead = 3
+        seen.minutes(4)
+        assert seen.triggers("dead")[:4] == ["breached", "due", "told"]
+        seen.figures.dead = 0
+        seen.minutes(3)
+        assert seen.triggers("dead")[3:] == ["recovered", "settled", "told"]
+        assert seen.told == ["dead firing", "dead resolved"]
+
+
+def test_a_breach_that_lasts_is_told_again_now_and_then_with_its_new_value() -> None:
+    with watched() as seen:
+        seen.figures.dead = 3
+        seen.minutes(1)
+        seen.figures.dead = 8
+        seen.minutes(11)
+        assert seen.triggers("dead").count("breached") == 3
+        assert seen.run.state("onex_alert:dead", Alert).value == 8
+
+
+def test_errors_end_when_nobody_sends_any_more() -> None:
+    with watched() as seen:
+        seen.figures.rate = (1.0, 1.0)
+        seen.minutes(2)
+        assert seen.told == ["errors firing"]
+        seen.figures.rate = (0.0, 0.0)
+        seen.minutes(7)
+        assert seen.told == ["errors firing", "errors resolved"]
+
+
+def test_the_next_watch_goes_on_where_the_last_one_was_killed() -> None:
+    with watched() as seen:
+        seen.figures.dead = 1
+        seen.minutes(2)
+        again = seen.begin()
+        seen.minutes(2, again)
+        assert seen.triggers("dead") == ["breached", "due", "told"]
+        seen.figures.dead = 0
+        seen.minutes(2, again)
+        assert seen.told == ["dead firing", "dead resolved"]
+
+
+def test_an_alert_whose_rule_left_the_file_is_over() -> None:
+    with watched() as seen:
+        seen.figures.dead = 1
+        seen.minutes(2)
+        seen.minutes(2, seen.begin(FILE.replace("dead:", "other:").replace("above: 0,", "above: 9,")))
+        assert seen.told == ["dead firing", "dead resolved"]
+        assert "no longer" in seen.run.state("onex_alert:dead", Alert).reason
+
+
+def test_minutes_say_what_was_measured_and_a_violation_is_an_alert() -> None:
+    with watched() as seen:
+        seen.minutes(5)
+        seen.figures.up = 0
+        seen.minutes(4)
+        seen.figures.up = 1
+        seen.minutes(5)
+        state = seen.run.state(OBJECTIVES_KEY, Objectives)
+        now = seen.run.engine.clock.now_us() // MINUTE_US
+        up, fine = report(alerts_of(FILE, "f").objectives, state, now)
+        assert (4 <= up.bad <= 5, up.absent, up.met, fine.bad) == (True, 0, True, 0)
+        seen.figures.up = 0
+        seen.minutes(4)
+        assert seen.told == ["sla_up firing"]
+        state = seen.run.state(OBJECTIVES_KEY, Objectives)
+        assert not report(alerts_of(FILE, "f").objectives, state, now + 4)[0].met
+
+
+def test_minutes_without_an_engine_are_down_time_once_one_runs_again() -> None:
+    with watched() as seen:
+        seen.minutes(5)
+        seen.run.skip(minutes=20)
+        seen.minutes(3, seen.begin())
+        now = seen.run.engine.clock.now_us() // MINUTE_US
+        up, fine = report(alerts_of(FILE, "f").objectives, seen.run.state(OBJECTIVES_KEY, Objectives), now)
+        assert 18 <= up.absent <= 21
+        assert (up.met, fine.met, fine.absent) == (False, True, 0)
+        assert "sla_up firing" in seen.told
+
+
+def test_the_minute_that_runs_is_recorded_at_an_orderly_end() -> None:
+    with watched() as seen:
+        seen.minutes(0.5)
+        before = len(seen.run.history(OBJECTIVES_KEY))
+        seen.run.run(seen.watch.close())
+        assert len(seen.run.history(OBJECTIVES_KEY)) == before + 1
+        seen.run.run(seen.watch.close())  # the same minute is one action
+        assert len(seen.run.history(OBJECTIVES_KEY)) == before + 1
