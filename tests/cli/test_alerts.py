@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from tests.cli.conftest import JOBS, Commands, Process, fill, place, processes
 from tests.monitoring.test_prometheus import webhook
@@ -89,6 +90,18 @@ def test_kill_between_commit_and_send(
     assert (one["knows"], one["doubts"]) == ("firing", 0 if times else 1)
 
 
+def test_check_reads_a_file_of_alerts_by_its_name(commands: Commands, place: Path) -> None:
+    Path("alerts.yaml").write_text("source: shop\nrules: {a: {metric: error_rat, above: 1}}\n")
+    for where in ("alerts.yaml", "."):
+        told = commands("check", where)
+        assert (told.code, "[unknown_metric]" in told.out, "alerts.yaml:2:" in told.out) == (1, True, True)
+    Path("prod.alerts.yaml").write_text("source: shop\nrules: {a: {metric: error_rate, above: 1}}\n")
+    told = commands("check", "prod.alerts.yaml")
+    assert (told.code, "ok. alerts shop" in told.out) == (0, True)
+    Path("alerts.yaml").write_text("groups: [{name: of Prometheus}]\n")
+    assert commands("check", ".").code == 0
+
+
 def test_rules_without_a_store_for_prometheus(commands: Commands) -> None:
     told = commands("alerts", "--prometheus")
     assert (told.code, "alert: OnexErrorRate" in told.out) == (0, True)
@@ -126,8 +139,8 @@ def test_the_report_tells_what_was_recorded_and_exits_1_for_a_violation(commands
     empty = commands("sla")
     assert (empty.code, "nothing is recorded yet" in empty.err) == (0, True)
     number = now_us() // 60_000_000
-    windows = {"latency": 3600, "availability": 86_400}
-    good = {"latency": True, "availability": True}
+    windows: JsonValue = {"latency": 3600, "availability": 86_400}
+    good: JsonValue = {"latency": True, "availability": True}
     fill(
         Path("onex:alerts"),
         [("onex_objectives:store", "minute", {"number": number - 1, "good": good, "windows_s": windows})],

@@ -16,6 +16,7 @@ from ..app.handler_checks import handler_findings
 from ..app.import_limit import ImportEndless, import_limit
 from ..app.load import App, load_app
 from ..app.lock import CHANGED
+from ..contracts.alerts.alerts_file import load_alerts
 from ..contracts.foreign.family import is_bare
 from ..contracts.foreign.foreign_reader import read_contract, read_own_tree
 from ..contracts.foreign.read_result import EnumFamily, ReadResult
@@ -41,7 +42,7 @@ from ..repository.reference_files import Repository, UnreadableContract, contrac
 from .parallel import spread
 
 PASSED_OVER = "passed_over"
-
+ALERTS = "alerts"
 
 REDUCER = "reducer.py"
 
@@ -107,6 +108,7 @@ def inspect(
     for one in spread(read_all, seen.candidates):
         files[one.path] = one
         progress(len(files), len(seen.candidates))
+    files |= {str(one.path): _read_alerts(one.path) for one in seen.alerts}
     folders = list(_apps(seen, files))
     apps = [_load(folder, files) for folder in folders] if code else []
     for folder in () if code else folders:
@@ -120,7 +122,7 @@ def inspect(
             beside.append(
                 Finding("not_read", EnumSeverity.INFO, str(one_file.path), 0, 0, message, "leave out --no-code")
             )
-    holding = {one.within for one in (*seen.candidates, *seen.one_files)} | {app.path for app in apps}
+    holding = {one.within for one in (*seen.candidates, *seen.one_files, *seen.alerts)} | {app.path for app in apps}
     for folder in seen.folders:
         if folder not in holding:
             why = "no YAML file in it has node_type at its top, and no app.py declares a workflow"
@@ -179,6 +181,19 @@ def _read(candidate: ContractFile, repositories: dict[Path, Repository]) -> Insp
     if path.parent not in repositories:
         repositories[path.parent] = Repository.holding(path, candidate.within)
     return inspected(read_contract(text, str(path), repositories[path.parent]))
+
+
+def _read_alerts(path: Path) -> InspectedFile:
+    """A file of alerts. All its keys have an effect, or are errors."""
+    try:
+        text = contract_text(path)
+    except UnreadableContract as error:
+        return InspectedFile(str(path), False, "", "", "", "", 0, 0, (), (error.finding,))
+    alerts, findings = load_alerts(text, str(path))
+    name, keys = ("", 0) if alerts is None else (alerts.source, len(alerts.model_fields_set))
+    return InspectedFile(
+        str(path), alerts is not None, ALERTS, ALERTS, name, str(EnumFamily.ONEX), keys, keys, (), findings
+    )
 
 
 # --- apps -------------------------------------------------------------------------------------------------------------

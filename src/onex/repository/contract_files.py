@@ -29,6 +29,8 @@ IGNORED_FOLDERS = frozenset(("__pycache__", "node_modules", "venv", "site-packag
 # in block style a key stands at the left end of its line; in a flow mapping it may stand anywhere
 _MARK = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?node_type["']?[ \t]*:""", re.MULTILINE)
 _IMPORTS_ONEX = re.compile(rb"^(?:from onex\b|import onex\b)", re.MULTILINE)
+_ALERTS = re.compile(r"(?:^|\.)alerts\.ya?ml\Z")
+_ALERT_KEYS = re.compile(rb"^(?:rules|objectives|receivers|routes|defaults):", re.MULTILINE)
 _FLOW = re.compile(rb"""\A(?:\xef\xbb\xbf)?(?:[ \t]*(?:#.*|---)?\r?\n)*[ \t]*\{(?s:.*)["']?node_type["']?[ \t]*:""")
 
 
@@ -49,6 +51,7 @@ class ContractFile(NamedTuple):
 class ContractSearch(NamedTuple):
     """``folders`` are those the user named, in order. ``skipped`` are YAML files that are no contracts, ``unlisted``
     the folders below that could not be listed. ``one_files`` are Python files that declare workflows, or that were named.
+    ``alerts`` are files of alerts.
     """
 
     candidates: tuple[ContractFile, ...]
@@ -56,6 +59,7 @@ class ContractSearch(NamedTuple):
     skipped: tuple[Path, ...]
     unlisted: tuple[OSError, ...] = ()
     one_files: tuple[ContractFile, ...] = ()
+    alerts: tuple[ContractFile, ...] = ()
 
 
 def find_contracts(paths: Sequence[Path]) -> ContractSearch:
@@ -68,6 +72,7 @@ def find_contracts(paths: Sequence[Path]) -> ContractSearch:
     skipped: dict[str, Path] = {}
     one_files: dict[str, ContractFile] = {}
     unlisted: list[OSError] = []
+    alerts: dict[str, ContractFile] = {}
     for path in map(built_in, paths):
         if _is_folder(path):
             folders.append(path)
@@ -75,6 +80,8 @@ def find_contracts(paths: Sequence[Path]) -> ContractSearch:
                 if file.suffix == ".py":
                     if declares_workflows(file):
                         one_files.setdefault(os.path.realpath(file), ContractFile(file, path, named=False))
+                elif _ALERTS.search(file.name) and _ALERT_KEYS.search(_head(file) or b""):
+                    alerts.setdefault(os.path.realpath(file), ContractFile(file, path, named=False))
                 elif looks_like_contract(file):
                     found.setdefault(os.path.realpath(file), ContractFile(file, path, named=False))
                 else:
@@ -85,9 +92,17 @@ def find_contracts(paths: Sequence[Path]) -> ContractSearch:
             continue
         if path.suffix.lower() not in SUFFIXES:
             raise NoSuchPath(f"{path} is no YAML file; name a contract, or name the folder that holds it")
-        found[os.path.realpath(path)] = ContractFile(path, path.parent, named=True)
+        kind = alerts if _ALERTS.search(path.name) and not _MARK.search(_head(path) or b"") else found
+        kind[os.path.realpath(path)] = ContractFile(path, path.parent, named=True)
     others = tuple(file for real, file in skipped.items() if real not in found)
-    return ContractSearch(tuple(found.values()), tuple(folders), others, tuple(unlisted), tuple(one_files.values()))
+    return ContractSearch(
+        tuple(found.values()),
+        tuple(folders),
+        others,
+        tuple(unlisted),
+        tuple(one_files.values()),
+        tuple(alerts.values()),
+    )
 
 
 def files_below(folder: Path, suffixes: tuple[str, ...], unlisted: list[OSError]) -> Iterator[Path]:
@@ -122,12 +137,18 @@ def looks_like_contract(file: Path) -> bool:
 
     True for a file that cannot be opened: whoever reads it then reports why.
     """
-    try:
-        with file.open("rb") as opened:
-            head = opened.read(BYTES_MAX + 1)
-    except OSError:
+    head = _head(file)
+    if head is None:
         return True
     return _MARK.search(head) is not None or (b"node_type" in head and _FLOW.match(head) is not None)
+
+
+def _head(file: Path) -> bytes | None:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(BYTES_MAX + 1)
+    except OSError:
+        return None
 
 
 def declares_workflows(file: Path) -> bool:
