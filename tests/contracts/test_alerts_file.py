@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onex.contracts.alerts.alerts_file import alerts_of, default_alerts, load_alerts
 from onex.contracts.alerts.alerts_model import EnumAlertSeverity, ModelAlerts
 from onex.contracts.alerts.prometheus_rules import alert_name, prometheus_rules
-from onex.contracts.alerts.series import Labels, Sample, Seen, Series, quantile
+from onex.contracts.alerts.series import Labels, MetricSample, Seen, Series, quantile
 from onex.contracts.alerts.signals import SIGNALS
 from onex.kernel.errors import ContractError
 from onex.monitoring.alerts.history import History, judge
@@ -149,17 +149,17 @@ def test_a_quantile_lies_on_a_straight_line_between_two_bounds() -> None:
     assert quantile(0.99, counts) == pytest.approx(100.0)
 
 
-def sample(at_s: float, done: float, failed: float = 0.0, dead: float = 0.0) -> Sample:
+def sample(at_s: float, done: float, failed: float = 0.0, dead: float = 0.0) -> MetricSample:
     rows: list[tuple[str, Labels, float]] = [
         ("reducer_successful_actions_total", {"workflow_type": "shop"}, done),
         ("reducer_failed_actions_total", {"workflow_type": "shop", "fault": "workflow"}, failed),
         ("reducer_failed_actions_total", {"workflow_type": "shop", "fault": "sender"}, 1000 * at_s),
         ("onex_outbox_intents", {"state": "dead"}, dead),
     ]
-    return Sample.of(at_s, rows, default_alerts().names)
+    return MetricSample.of(at_s, rows, default_alerts().names)
 
 
-def history(*samples: Sample, alerts: ModelAlerts | None = None) -> History:
+def history(*samples: MetricSample, alerts: ModelAlerts | None = None) -> History:
     made = History(alerts or default_alerts())
     for one in samples:
         made.add(one)
@@ -222,5 +222,5 @@ def test_every_signal_has_a_value_of_its_own_rows() -> None:
             for bound in ("1", "+Inf")
             for state in ("held", "dead")
         ]
-        now = Sample.of(1, rows, signal.form.names)
-        assert signal.form.value(Seen(Sample(0, {}), now)) is not None
+        now = MetricSample.of(1, rows, signal.form.names)
+        assert signal.form.value(Seen(MetricSample(0, {}), now)) is not None

@@ -47,14 +47,14 @@ class Series(NamedTuple):
         return f"{name or self.name}{{{','.join(words)}}}" if words else name or self.name
 
 
-class Sample(NamedTuple):
+class MetricSample(NamedTuple):
     """What was read at one moment: ``rows[name] -> its rows``. Only names that some signal needs are kept."""
 
     at_s: float
     rows: Mapping[str, Sequence[tuple[Labels, float]]]
 
     @classmethod
-    def of(cls, at_s: float, points: Iterable[Point], names: frozenset[str]) -> Sample:
+    def of(cls, at_s: float, points: Iterable[Point], names: frozenset[str]) -> MetricSample:
         rows: dict[str, list[tuple[Labels, float]]] = {}
         for name, labels, value in points:
             if name in names:
@@ -68,8 +68,8 @@ class Sample(NamedTuple):
 class Seen(NamedTuple):
     """The two ends of a window. ``whole``: the samples reach back as far as the window does."""
 
-    first: Sample
-    last: Sample
+    first: MetricSample
+    last: MetricSample
     whole: bool = True
 
     def growth(self, series: Series) -> float | None:
@@ -210,7 +210,7 @@ class Quantile:
         before, now = self._buckets(seen.first), self._buckets(seen.last)
         return quantile(self.q, {bound: count - before.get(bound, 0.0) for bound, count in now.items()})
 
-    def _buckets(self, sample: Sample) -> dict[float, float]:
+    def _buckets(self, sample: MetricSample) -> dict[float, float]:
         found: dict[float, float] = {}
         for labels, count in sample.rows.get(f"{self.series.name}_bucket", ()):
             if self.series.fits(labels):

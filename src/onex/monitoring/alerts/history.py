@@ -12,7 +12,7 @@ from collections import deque
 from typing import NamedTuple
 
 from ...contracts.alerts.alerts_model import ModelAlerts, ModelRule
-from ...contracts.alerts.series import Form, Sample, Seen
+from ...contracts.alerts.series import Form, MetricSample, Seen
 
 
 class History:
@@ -20,9 +20,9 @@ class History:
 
     def __init__(self, alerts: ModelAlerts) -> None:
         self.span_s = max([60, *(rule.span_s for rule in alerts.rules.values())])
-        self._samples: deque[Sample] = deque()
+        self._samples: deque[MetricSample] = deque()
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: MetricSample) -> None:
         """Not older than the last one: the clock that it was read by never goes back."""
         samples = self._samples
         samples.append(sample)

@@ -29,7 +29,7 @@ from uuid import NAMESPACE_URL, uuid5
 from pydantic import JsonValue
 
 from ...contracts.alerts.alerts_model import SLA, ModelAlerts, ModelObjective, ModelRule
-from ...contracts.alerts.series import Point, Sample
+from ...contracts.alerts.series import Point, MetricSample
 from ...engine.pattern_engine import ReducerPatternEngine
 from ...kernel.errors import DuplicateActionError, EngineClosed, OnexError
 from ...workflows.alerts.onex_alert.payloads import AlertRule, Breached, Receiver, Recovered
@@ -78,7 +78,7 @@ class AlertWatch:
         self._names = alerts.names
         self._told: dict[str, ToldAlert] = {}
         self._minute: int | None = None
-        self._first: Sample | None = None
+        self._first: MetricSample | None = None
         self._bad: dict[str, bool] = {}
 
     async def run(self) -> None:
@@ -106,7 +106,7 @@ class AlertWatch:
 
     async def read(self) -> None:
         """One reading. Raises EngineClosed; what the store refuses is reported, and told again at the next one."""
-        sample = Sample.of(self._engine.clock.monotonic(), await self._points(), self._names)
+        sample = MetricSample.of(self._engine.clock.monotonic(), await self._points(), self._names)
         self._history.add(sample)
         for name, rule in self._alerts.rules.items():
             await self._tell(name, judge(rule, self._history), self._rule(rule))
@@ -173,7 +173,7 @@ class AlertWatch:
 
     # --- objectives ---------------------------------------------------------------------------------------------------
 
-    async def _measure(self, sample: Sample) -> None:
+    async def _measure(self, sample: MetricSample) -> None:
         """A figure of the moment is bad for its minute when one reading is; what grows is judged over the whole minute."""
         if not self._alerts.objectives:
             return
