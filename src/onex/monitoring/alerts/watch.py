@@ -29,7 +29,7 @@ from uuid import NAMESPACE_URL, uuid5
 from pydantic import JsonValue
 
 from ...contracts.alerts.alerts_model import SLA, ModelAlerts, ModelObjective, ModelRule
-from ...contracts.alerts.series import Point, MetricSample
+from ...contracts.alerts.series import MetricSample, Point
 from ...engine.pattern_engine import ReducerPatternEngine
 from ...kernel.errors import DuplicateActionError, EngineClosed, OnexError
 from ...workflows.alerts.onex_alert.payloads import AlertRule, Breached, Receiver, Recovered
