@@ -11,9 +11,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from .kernel.action import ID_BYTES, OutcomeOf, WorkflowKey
+from .kernel.data_key import WrappedKey
 from .kernel.lease import Lease
-
-# --- what is written ----------------------------------------------------------------------------------------------------
 
 
 class Position(NamedTuple):
@@ -180,11 +179,11 @@ class InboxAnswer(NamedTuple):
 class KeyChange(NamedTuple):
     """All that one batch changes for one key: checked as a whole, applied as a whole, or not at all.
 
-    ``based_on`` is the version these rows were folded on, ``instance`` its integer id (None: the key is new).
-    ``settled`` outbox rows are deleted with it; a change may have no rows, and only settle or set the ``lease`` that stands from
-    then on. Its ``notes``, ``rejections`` and ``answers`` are written exactly when the change is applied. ``row_blobs`` pairs
-    the index of a row with the digest of a blob it names. ``snapshot_before`` writes the state before the first row (a change
-    of code), ``snapshot_after`` the one after the last. ``shard`` is the key's (``kernel.route.shard_of``).
+    ``based_on`` is the version these rows were folded on, ``instance`` its integer id (None: the key is new). ``settled``
+    outbox rows are deleted with it; a change may have no rows, and only settle or set the ``lease`` that stands from then on.
+    Its ``notes``, ``rejections`` and ``answers`` are written exactly when the change is applied. ``row_blobs`` pairs the index
+    of a row with the digest of a blob it names. ``snapshot_before`` writes the state before the first row (a change of code),
+    ``snapshot_after`` the one after the last. ``shard`` is the key's (``kernel.route.shard_of``).
     """
 
     key: WorkflowKey
@@ -216,8 +215,8 @@ class KeyChange(NamedTuple):
 class Commit(NamedTuple):
     """Everything one batch changes, for one transaction. ``fences`` names each shard it writes in, and what it was taken with.
 
-    ``settled`` rows are deleted without an action: their intents succeeded and have no outcome to deliver. ``attempts`` of an
-    intent that the log does not have are left out.
+    ``settled`` rows are deleted without an action: their intents succeeded, and have no outcome. ``attempts`` of an intent that
+    the log does not have are left out. ``keys`` are of instances and blobs that are new.
     """
 
     fences: Mapping[int, int]
@@ -229,6 +228,7 @@ class Commit(NamedTuple):
     settled: tuple[Pointer, ...] = ()
     at_us: int = 0
     attempts: tuple[Attempt, ...] = ()
+    keys: tuple[WrappedKey, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -249,9 +249,6 @@ class Conflict(NamedTuple):
     version: int
     duplicates: frozenset[bytes] = frozenset()
     lease: bool = False
-
-
-# --- what is read ---------------------------------------------------------------------------------------------------------
 
 
 class Stored(NamedTuple):

@@ -63,6 +63,8 @@ class Settings:
     ``ONEX_BUS_KEY_OLD``: another one that is accepted, while keys are changed.
     ``ONEX_TOKENS``: a file with the tokens that ``onex serve`` takes, a line for each as ``onex token`` prints it; not set: none.
     ``ONEX_TOKEN``: the token that ``onex.connect("http://...")`` sends; not set: none.
+    ``ONEX_CODEC_KEYS``: where the master keys of encrypted stores come from: ``env:NAME``, ``file:PATH`` or ``command:WORDS``; not
+    set: stores are not encrypted.
     ``ONEX_EVENT_LOGS``: 1: each published event has a row in the projection ``event_logs``.
     """
 
@@ -102,6 +104,7 @@ class Settings:
     traces: float = 0.0
     tokens: str = ""
     token: str = ""
+    codec_keys: str = ""
 
     @property
     def bus_url(self) -> str:
@@ -156,6 +159,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         traces=_share(environ, "ONEX_TRACES"),
         tokens=environ.get("ONEX_TOKENS", "").strip(),
         token=environ.get("ONEX_TOKEN", "").strip(),
+        codec_keys=environ.get("ONEX_CODEC_KEYS", "").strip(),
     )
     first_ms, longest_ms = settings.reducer_initial_backoff_ms, settings.reducer_max_backoff_ms
     if first_ms > longest_ms:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..kernel.data_key import SEALED
 from ..ports import Attempt, Rejection
 from ..records import REJECTED_BODY_BYTES
 
@@ -27,11 +28,15 @@ def storable_text(text: str) -> str:
 
 
 def storable(rejection: Rejection) -> Rejection:
-    """The rejection as it is stored: its texts as plain text, and the first 4096 bytes of the refused body."""
+    """The rejection as it is stored: its texts as plain text, and the first 4096 bytes of the refused body.
+
+    One that is encrypted was cut before it was, and is longer; what only looks so is cut at twice as much.
+    """
+    most = REJECTED_BODY_BYTES * 2 if rejection.body.startswith(SEALED) else REJECTED_BODY_BYTES
     return rejection._replace(
         key=storable_text(rejection.key),
         message=storable_text(rejection.message),
-        body=rejection.body[:REJECTED_BODY_BYTES],
+        body=rejection.body[:most],
         trace=storable_text(rejection.trace),
     )
 

@@ -76,7 +76,10 @@ COMMANDS = {
         ),
         "backup": ("backup", "Save a SQLite store into one file, while its engine runs."),
         "restore": ("backup", "Make a new store of a backup, for an engine to go on with."),
-        "store": ("store", "Upgrade the schema of a store on a server, or give its roles their rights."),
+        "store": (
+            "store",
+            "Upgrade the schema of a store on a server, give its roles their rights, or make a master key.",
+        ),
     },
     "Prove": {
         "simulate": ("simulate", "Run an app under crashes and faults on a virtual clock; each run is one seed."),

@@ -16,11 +16,21 @@ SHOWN: Final = 20
 def refused(result: ReplayResult, *, strict: bool) -> bool:
     """A mismatch or other damage; nothing could be folded; or with ``strict`` any verdict but equal."""
     other = set(result.by_verdict) - {EnumReplayVerdict.EQUAL}
-    return result.mismatches > 0 or result.damage != [] or nothing_at_hand(result) or (strict and other != set())
+    return (
+        result.mismatches > 0
+        or result.damage != []
+        or nothing_at_hand(result)
+        or nothing_readable(result)
+        or (strict and other != set())
+    )
 
 
 def nothing_at_hand(result: ReplayResult) -> bool:
     return set(result.by_verdict) == {EnumReplayVerdict.CODE_NOT_AT_HAND}
+
+
+def nothing_readable(result: ReplayResult) -> bool:
+    return set(result.by_verdict) == {EnumReplayVerdict.ENCRYPTED}
 
 
 def show(result: ReplayResult, envs: Mapping[int, Env], here: Env, notes: Sequence[str], app: str) -> None:
@@ -42,6 +52,8 @@ def show(result: ReplayResult, envs: Mapping[int, Env], here: Env, notes: Sequen
     say(f"{counted(result.instances, 'instance')}, {counted(result.actions, 'action')}, {result.unverified} unverified")
     for one in notes:
         note(harmless(one))
+    if nothing_readable(result):
+        note("nothing was verified: every value is encrypted; name the master keys: ONEX_CODEC_KEYS")
     if nothing_at_hand(result):
         types = sorted({one.key.workflow_type for one in result.bad})
         note(

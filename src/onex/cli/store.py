@@ -1,4 +1,4 @@
-"""``onex store``: what an administrator does with a store on a server."""
+"""``onex store``: what an administrator does with a store."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..wiring.encrypted import new_master_key
 from ..wiring.store_access import shown_url
 from ..wiring.store_schema import apply_store_roles, store_roles, upgrade_store
 from .console import note, say, say_json
@@ -18,15 +19,19 @@ from .store_options import Json, Store, url_of
 class EnumStoreAction(StrEnum):
     UPGRADE = "upgrade"
     ROLES = "roles"
+    NEW_KEY = "new-key"
 
 
 def store(
-    action: Annotated[EnumStoreAction, typer.Argument(metavar="ACTION", help="upgrade or roles.")],
+    action: Annotated[EnumStoreAction, typer.Argument(metavar="ACTION", help="upgrade, roles or new-key.")],
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="Of new-key: how the key is called, for example k1.")
+    ] = "",
     apply: Annotated[bool, typer.Option("--apply", help="Of roles: run the statements, too.")] = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
-    """Upgrade the schema of a store on a server, or give its roles their rights.
+    """Upgrade the schema of a store on a server, give its roles their rights, or make a master key.
 
     upgrade moves the schema of a PostgreSQL store to the newest revision, in one transaction. It is refused while an
     engine or a worker runs on the store. Back the store up first.
@@ -34,12 +39,22 @@ def store(
     roles prints the SQL of two roles, and with --apply runs it: onex_engine for engines, workers and clients, which reads
     and writes the tables; onex_app for applications, which reads the views and nothing else. Run it again after an upgrade.
 
+    new-key prints a new master key for stores that are encrypted, as one line. Keep it where ONEX_CODEC_KEYS says, and keep a
+    copy elsewhere: without it nobody reads the store again.
+
     \b
     Examples:
+      onex store new-key k1
       onex store upgrade --store postgres://owner@db.example/shop
       onex store roles --store postgres://owner@db.example/shop
       onex store roles --apply --store postgres://owner@db.example/shop
     """
+    if (name != "") is not (action is EnumStoreAction.NEW_KEY):
+        raise Misused("new-key takes a name, and nothing else does: onex store new-key k1")
+    if action is EnumStoreAction.NEW_KEY:
+        line = new_master_key(name)
+        say_json({"key": line}) if as_json else say(line)
+        return
     url = url_of(store)
     if action is EnumStoreAction.ROLES:
         _roles(url, apply=apply, as_json=as_json)

@@ -1,12 +1,12 @@
 """Canonical bytes: one form for state, payload and intents, the same in every store, process and replay.
 
-Fields stand in declared order and dicts in insertion order; nothing is sorted, because a reload must not change the order
-a reducer sees. Only the body hash sorts: it compares what two senders meant, not what was stored.
+Fields stand in declared order and dicts in insertion order; nothing is sorted, because a reload must not change the order a
+reducer sees. Only the body hash sorts: it compares what two senders meant, not what was stored.
 
 Values come in by two ways. From outside, as JSON: ``check_json`` and ``read_payload`` trust nothing. From the app's own code, as
 models: ``canonical_payload`` and ``encode_step`` write them and look at the bytes. What a type cannot promise (NUL, an integer
-beyond 2^53, depth) shows in the bytes, so only bytes that show a sign of it are parsed; all others cost a few scans in C.
-A value is used as it will be read back: a copy is made where somebody else could still change it (promise 33).
+beyond 2^53, depth) shows in the bytes, so only bytes that show a sign of it are parsed; all others cost a few scans in C. A value
+is used as it will be read back: a copy is made where somebody else could still change it (promise 33).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pydantic_core import from_json, to_json
 from ..kernel import canonical
 from ..kernel.action import NOTHING, Nothing, WorkflowKey
 from ..kernel.canonical import as_reloaded, detached, unwritable
+from ..kernel.data_key import check_readable
 from ..kernel.errors import InvalidPayload, PayloadTooLarge, StateConsistencyError
 from ..kernel.intent import Emitted, IntentTable
 from ..kernel.intent_fields import EnumIntentPriority
@@ -40,8 +41,7 @@ STATE_BYTES = 1024 * 1024
 STATE_BYTES_ADVISED = 64 * 1024
 INT_MAX = 2**53
 
-encode = canonical.encode
-problems = canonical.problems
+encode, problems = canonical.encode, canonical.problems
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -52,8 +52,7 @@ _DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LENGTHS = Struct("<qI9I").pack
 _MARKS = bytes.maketrans(b"0123456789[", b"0000000000{")
-_SIXTEEN = b"0" * 16
-_NUL = b"\\u0000"
+_SIXTEEN, _NUL = b"0" * 16, b"\\u0000"
 _BACKSLASH = 92  # an integer is looked for ten times as fast as bytes, and ``find`` is twice as fast as ``in``
 
 
@@ -63,6 +62,7 @@ def decode(model: type[M], data: bytes, fix: str = SCHEMA_FIX) -> M:
         value: M = model.__pydantic_validator__.validate_json(data)
         return value
     except BaseException as error:
+        check_readable(data, f"a stored {model.__name__}")
         raise StateConsistencyError(f"stored bytes do not fit {model.__name__}: {problems(error)}; {fix}") from error
 
 

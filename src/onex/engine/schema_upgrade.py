@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
+from ..kernel.data_key import check_readable
 from ..kernel.errors import MigrationFailed, OnexError, StateConsistencyError, StateTooNew
 from ..kernel.intent import CANCEL, Emitted, EnumIntentType
 from ..kernel.machine import state_timer
@@ -195,6 +196,7 @@ def _upgraded(workflow: Workflow, what: ValueKind, schema: int, data: bytes) -> 
     now = workflow.code.state_schema
     if schema == now:
         return data
+    check_readable(data, f"a stored {what}")
     try:
         value = from_json(data)  # never through a float: orjson makes one of an integer over 64 bits
     except ValueError as error:

@@ -6,6 +6,7 @@ issuer) has room of its own and does not count against the payload. A sender get
 
 from __future__ import annotations
 
+from .data_key import SEALED
 from .errors import InvalidPayload, PayloadTooLarge
 from .user_code import a_type
 
@@ -13,6 +14,7 @@ PAYLOAD_BYTES = 256 * 1024
 PAYLOAD_DEPTH = 32
 ENVELOPE_BYTES = 16 * 1024  # an issuer of 1000 characters, each escaped as two times six, and the rest
 WIRE_BYTES = PAYLOAD_BYTES + ENVELOPE_BYTES
+SEALED_WIRE_BYTES = WIRE_BYTES * 4 // 3 + 256  # the same, encrypted and in base64
 WIRE_DEPTH = PAYLOAD_DEPTH + 1
 
 
@@ -20,7 +22,7 @@ def check_body(body: object) -> bytes:
     """``body`` as it may be stored in an inbox. Raises InvalidPayload unless it is bytes, PayloadTooLarge over 272 KiB."""
     if type(body) is not bytes:
         raise InvalidPayload(f"a message to an inbox is bytes, the JSON of a ModelAction; this is {_what(body)}")
-    if len(body) > WIRE_BYTES:
+    if len(body) > (SEALED_WIRE_BYTES if body.startswith(SEALED) else WIRE_BYTES):
         raise PayloadTooLarge(
             f"action has {len(body)} bytes; the limit is {PAYLOAD_BYTES} for its payload and {ENVELOPE_BYTES} for the "
             "rest. Large data belongs in a Blob",

@@ -24,6 +24,7 @@ What may go wrong, and why the verdict is still right:
   state is read by that code and written again, and the verdict then says "same decisions".
 - The app's code runs here, and older code meets newer bytes. Whatever it raises is a difference, not an error of replay.
 - From the first redacted version on, hashes cover bytes that are gone. No verdict is better than unverified from there.
+- Where values are encrypted and the key is not here, or was destroyed, nothing is folded. Order and references are still checked.
 """
 
 from __future__ import annotations
@@ -37,12 +38,17 @@ from ..engine.refold import Refold
 from ..engine.registry import ReducerRegistry, Workflow
 from ..engine.schema_upgrade import stored_state
 from ..kernel.action import WorkflowKey
+from ..kernel.data_key import EnumUnreadable, mark_text, unreadable
 from ..kernel.errors import OnexError
 from ..kernel.step import State
 from ..kernel.user_code import caught
 from ..ports import Code, LogEntry, LogRow, Position, SnapshotRow, Stored
 from .verdict import EnumReplayVerdict, Segment, cut, only_adds, state_difference
 
+_HIDDEN = {
+    EnumUnreadable.ENCRYPTED: EnumReplayVerdict.ENCRYPTED,
+    EnumUnreadable.ERASED: EnumReplayVerdict.ERASED,
+}
 UNKNOWN_CODE = Code("", "?", b"", 0)
 """Of rows whose code the store does not name."""
 
@@ -82,7 +88,9 @@ class SegmentReplay:
         self._snapshots = snapshots
         self._at_hand = at_hand
         self.stored = stored
-        self._redacted = redacted_since or stored.version + 1
+        kind = unreadable(stored.state)
+        self._hidden = _HIDDEN.get(kind) if kind else None
+        self._redacted = 1 if self._hidden else redacted_since or stored.version + 1
         self._rows: list[LogRow] = []  # of the batch whose state hash is still to come
         self._batch: list[LogRow] = []  # the one before, which its hash has sealed
         self._hash = self._hash_before = b""  # behind and before ``_batch``
@@ -120,7 +128,7 @@ class SegmentReplay:
         self._reason, self._broken, self._differs_at, self._agreed = "", "", 0, entry.version - 1
         self._other_bytes = False
         self._code = self._at_hand.of(entry.code_id)
-        self._refold, self._own = self._at_hand.refold(self._code)
+        self._refold, self._own = (None, False) if self._hidden else self._at_hand.refold(self._code)
         self._state = None
         kept: SnapshotRow | None = None
         if entry.version != 1:
@@ -246,6 +254,8 @@ class SegmentReplay:
 
     def _segment(self) -> Segment:
         verdict = self._verdict()
+        if self._hidden and not self._broken:
+            self._reason = f"its values are {mark_text(self.stored.state)}"
         reason = self._reason or self._broken if self._own else self._broken or self._reason
         at = self._differs_at if reason else 0
         since = min(self._agreed + 1, at) if at else 0
@@ -254,7 +264,9 @@ class SegmentReplay:
         )  # fmt: skip
 
     def _verdict(self) -> EnumReplayVerdict:
-        if self.version >= self._redacted:
+        if self._hidden and not self._broken:
+            return self._hidden
+        if self.version >= self._redacted and not self._hidden:
             return EnumReplayVerdict.REDACTED
         if self._broken:
             return EnumReplayVerdict.MISMATCH

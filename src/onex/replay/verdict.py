@@ -17,7 +17,8 @@ FIELDS_SHOWN = 5
 
 
 class EnumReplayVerdict(StrEnum):
-    """In the words of promise 31. A redacted history is neither equal nor a mismatch: its hashes cover bytes that are gone.
+    """In the words of promise 31. A redacted history is neither equal nor a mismatch: its hashes cover bytes that are gone. Nor is
+    one whose values cannot be read here, or by anybody any more; its order is checked all the same.
 
     Same decisions: statuses, intents and the values of states are equal, and the bytes are not. So it is where a field with
     a default was added.
@@ -30,6 +31,8 @@ class EnumReplayVerdict(StrEnum):
     OTHER_CODE_DIFFERS = "other code, differs"
     CODE_NOT_AT_HAND = "code not at hand"
     REDACTED = "unverified (redacted)"
+    ENCRYPTED = "unverified (encrypted)"
+    ERASED = "unverified (erased)"
 
 
 @dataclass(frozen=True, slots=True)

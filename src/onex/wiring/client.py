@@ -50,6 +50,7 @@ from ..engine.mailbox import Committed
 from ..engine.registry import ReducerRegistry
 from ..engine.schema_upgrade import stored_state
 from ..kernel.action import EPOCH, EnumActionStatus, ModelAction, WorkflowKey
+from ..kernel.data_key import CodecKeyMissing
 from ..kernel.errors import CommitUnknown, InvalidPayload, OnexError, StateConsistencyError
 from ..kernel.lease import RELEASE, LeaseRequest, WorkflowLease
 from ..kernel.route import shard_of
@@ -347,10 +348,11 @@ async def connect(
 
 
 async def connect_or_read(store_url: str, *, create: bool = True) -> tuple[EngineClient, OnexError | None]:
-    """``connect``, also to a store that takes no actions: one that was imported, or a backup. The error says why it takes none."""
+    """``connect``, also to a store that takes no actions: one that was imported, a backup, or encrypted without its key here.
+    The error says why."""
     try:
         return await connect(store_url, create=create), None
-    except (StoreIsHistory, StoreIsBackup) as error:
+    except (StoreIsHistory, StoreIsBackup, CodecKeyMissing) as error:
         return EngineClient(await open_kept(StoreUrl.parse(store_url), read_only=True), store_url, None), error
 
 

@@ -62,6 +62,7 @@ from .alert_workflows import alert_workflows
 from .bus import ConnectedBus, connected_bus
 from .compute_workers import reached_workers
 from .effect_threads import EffectThreads
+from .encrypted import encrypted
 from .environment import environment
 from .served import ServedApp, check_targets
 from .store_access import (
@@ -389,6 +390,6 @@ def _limits(settings: Settings) -> Limits:
 
 async def _open_store(url: StoreUrl) -> OwnerStore:
     if url.kind == "memory":
-        return MemoryStore()
+        return await encrypted(MemoryStore(), read_only=False)
     url.make_folder()
     return await open_kept(url)

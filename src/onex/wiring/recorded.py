@@ -26,11 +26,14 @@ from typing import NamedTuple, Protocol, Self
 from ..adapters.read_ahead import LONG, ReadAhead
 from ..adapters.sqlite.import_runs import REDACTED, SqliteImport
 from ..adapters.sqlite.read import SqliteReads
+from ..codec import KnownKeys
 from ..kernel.action import WorkflowKey
+from ..kernel.data_key import WrappedKey
 from ..ports import Code, Env, LogEntry, SnapshotRow, Stored
 from ..records import Damage
 from ..replay.history_export import Exported, Redacted, redacted_since
 from ..replay.history_reader import HistoryReader
+from .encrypted import ring_of
 from .store_access import StoreUrl, needs_driver, shown_url
 
 PAGE = 1000
@@ -72,19 +75,29 @@ class RunSource(NamedTuple):
         address = StoreUrl.parse(self.store_url).address
         if address is None:
             with closing(RecordedStore(self.store_url)) as store:
-                yield store
+                yield await _readable(store, store)
             return
         with needs_driver():
             from ..adapters.postgres.run import PostgresRun
         run = await PostgresRun.open(address)
         try:
-            yield run
+            yield await _readable(run, run)
         finally:
             await run.close()
 
     def __str__(self) -> str:
         """As it may be shown: without a password."""
         return self.file or shown_url(self.store_url)
+
+
+async def _readable(run: RecordedRun, tables: KnownKeys) -> RecordedRun:
+    """The run, with its values decrypted where they are encrypted. Raises CodecKeyWrong, InvalidCodecKeys."""
+    ring = await ring_of(tables, read_only=True)
+    if ring is None:
+        return run
+    from .sealed_run import SealedRun
+
+    return SealedRun(run, ring)
 
 
 class RecordedStore:
@@ -122,6 +135,9 @@ class RecordedStore:
 
     async def _histories(self, instances: Sequence[Stored]) -> Mapping[WorkflowKey, Sequence[LogEntry]]:
         return self._reads.histories(instances)
+
+    async def data_keys(self, owners: Sequence[str]) -> Mapping[str, WrappedKey]:
+        return self._reads.data_keys(owners)
 
     async def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None:
         return self._reads.snapshot(key, at_most)

@@ -18,11 +18,13 @@ from ..adapters.postgres.address import SCHEMES, Address, owner_file
 from ..adapters.sqlite.location import real_path
 from ..adapters.sqlite.store import SqliteStore
 from ..adapters.store_errors import StoreMissing
+from ..codec import KeyTables
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import DatabaseConnectionError, OwnershipLost, StateConsistencyError, ValidationError
 from ..kernel.membership import Membership
 from ..ports import LogEntry, Projections, Reader, Retention, Sender, ShardLeases, Store
 from ..settings import read_settings
+from .encrypted import encrypted, encrypted_shared
 
 
 class InvalidStoreUrl(ValidationError):
@@ -134,7 +136,7 @@ class WatchedReader(ReadableStore, Protocol):
         """For one who waits for a change."""
 
 
-class KeptStore(Store, Reader, Sender, Projections, Retention, Protocol):
+class KeptStore(Store, Reader, Sender, Projections, Retention, KeyTables, Protocol):
     """All that one handle on a store can do which outlives its process."""
 
     def watch(self) -> Watch:
@@ -168,7 +170,7 @@ async def open_kept(url: StoreUrl, *, read_only: bool = False, create: bool = Tr
     if url.address is None:
         if not create and not url.file.exists():
             raise StoreMissing(f"there is no store at {url.file}; start an engine on it first", path=str(url.file))
-        return await SqliteStore.open(url.file, read_only=read_only)
+        return await encrypted(await SqliteStore.open(url.file, read_only=read_only), read_only=read_only)
     return await _open_postgres(url.address, read_only=read_only, create=create)
 
 
@@ -184,7 +186,9 @@ async def open_shared(url: StoreUrl, *, create: bool = True) -> SharedStore:
 async def _open_postgres(address: Address, *, read_only: bool, create: bool) -> SharedStore:
     with needs_driver():
         from ..adapters.postgres.store import PostgresStore
-    return await PostgresStore.open(address, read_only=read_only, create=create)
+    return await encrypted_shared(
+        await PostgresStore.open(address, read_only=read_only, create=create), read_only=read_only
+    )
 
 
 def shown_url(store_url: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..replay.compaction import CompactionResult, archive, carry_out, collect
 from ..replay.verify import VerifyResult, verify
 from .backup import BackedUp, back_up_store
+from .encrypted import as_stored
 from .recorded import RunSource
 from .store_access import StoreUrl, open_kept
 from .whole_file import whole_file
@@ -50,13 +51,14 @@ class StoreUpkeep:
         """
         result, now_us = CompactionResult(), time.time_ns() // 1000
         store = await open_kept(StoreUrl.parse(self.store_url), create=False)
+        rows = as_stored(store)  # what is encrypted stays so in the archive, and its key stays in the store
         try:
             if dry:
-                await archive(store, now_us - age_us, None, result)
+                await archive(rows, now_us - age_us, None, result)
             elif file is not None:
                 with whole_file(file) as out:
-                    cuts = await archive(store, now_us - age_us, out, result, on_rows)
-                await carry_out(store, cuts, now_us, result)
+                    cuts = await archive(rows, now_us - age_us, out, result, on_rows)
+                await carry_out(rows, cuts, now_us, result)
             await collect(store, now_us, result, dry=dry)
         finally:
             await store.close()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from ...kernel.action import WorkflowKey
+from ...kernel.data_key import WrappedKey
 from ...kernel.errors import EngineClosed
 from ...kernel.membership import Worker
 from ...kernel.route import shard_of
@@ -105,6 +106,7 @@ class Tables:
     inbox: dict[int, InboxRow] = field(default_factory=dict)
     answered_us: dict[int, int] = field(default_factory=dict)
     projected: dict[tuple[str, WorkflowKey], ProjectionRow] = field(default_factory=dict)
+    keys: dict[str, WrappedKey] = field(default_factory=dict)
     watermarks: dict[tuple[str, int], int] = field(default_factory=dict)
     sent: asyncio.Event = field(default_factory=asyncio.Event)
     was_sent: Bell = field(default_factory=Bell)
@@ -240,6 +242,9 @@ class MemoryReads:
         states = {state.value: outbox[state.value] for state in EnumOutboxState}
         actions = sum(len(tables.log_of(shard)) for shard in range(tables.shards))
         return Counts(len(tables.stored), actions, states, len(tables.rejections), dict(by_status))
+
+    async def data_keys(self, owners: Sequence[str]) -> Mapping[str, WrappedKey]:
+        return {owner: self.tables.keys[owner] for owner in owners if owner in self.tables.keys}
 
     async def in_flight(self, limit: int) -> Sequence[InFlight]:
         states = [

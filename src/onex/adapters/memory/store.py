@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from ...kernel.action import WorkflowKey
+from ...kernel.data_key import WrappedKey
 from ...kernel.errors import FencedError
 from ...kernel.size_limits import check_body
 from ...ports import (
@@ -125,6 +126,7 @@ class MemoryStore(MemoryLeases, MemoryRetention):
                 notes += change.notes
                 rejections += change.rejections
                 answers += change.answers
+        await self.add_data_keys(commit.keys)
         for blob in commit.blobs:
             tables.blobs.setdefault(blob.digest, blob)
             tables.blob_us.setdefault(blob.digest, commit.at_us)
@@ -295,6 +297,10 @@ class MemoryStore(MemoryLeases, MemoryRetention):
     def watch(self) -> BellListener:
         """For one who waits for an answer."""
         return BellListener(self.tables.was_answered)
+
+    async def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
+        for key in keys:
+            self.tables.keys.setdefault(key.owner, key)
 
     async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         tables = self.tables

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ...kernel.action import WorkflowKey
+from ...kernel.data_key import WrappedKey
 from ...kernel.errors import StateConsistencyError
 from ...ports import (
     Attempt,
@@ -250,6 +251,13 @@ class PostgresReads:
 
         await self.settle()
         return await self._link.use(ask, again=True)
+
+    async def data_keys(self, owners: Sequence[str]) -> Mapping[str, WrappedKey]:
+        rows = await self._fetch(
+            "select owner, master, wrapped, plain_until, erased_us from data_keys where owner = any($1::text[])",
+            list(owners),
+        )
+        return {row[0]: WrappedKey(*row) for row in rows}
 
     async def in_flight(self, limit: int) -> Sequence[InFlight]:
         found = [

@@ -145,3 +145,8 @@ PROJECT: Final = SetStatement(
     "set version = excluded.version, tag = excluded.tag, last_action = excluded.last_action, fields = excluded.fields",
     "where p.version <= excluded.version",
 )
+_KEYS: Final = (
+    "insert into data_keys(owner, master, wrapped, plain_until, erased_us) select c1, c2, c3, c4, c5 from {rows}"
+)
+KEY: Final = SetStatement("ttbnn", _KEYS)
+ADD_KEY: Final = SetStatement("ttbnn", _KEYS, "on conflict do nothing")

@@ -25,6 +25,7 @@ from contextlib import suppress
 from itertools import count
 from typing import Any, TypeVar
 
+from ...kernel.data_key import WrappedKey
 from ...kernel.errors import DatabaseConnectionError, OnexError
 from ...kernel.membership import LiveWorker, Membership, ShardOwner, Worker
 from ...kernel.size_limits import check_body
@@ -289,6 +290,9 @@ class PostgresStore(PostgresReads):
 
     async def expire(self, at_us: int, *, dry: bool = False) -> int:
         return await self._whole(self._writes.expire(at_us, dry=dry))
+
+    async def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
+        await self._whole(self._writes.add_data_keys(keys))
 
     async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         return await self._whole(self._writes.project(name, shard, from_n, to_n, rows))

@@ -27,6 +27,7 @@ from typing import Final, TypeVar
 
 import asyncpg
 
+from ...kernel.data_key import WrappedKey
 from ...kernel.errors import CommitUnknown, OnexError
 from ...ports import Applied, Code, Commit, Conflict, Cut, Env, ProjectionRow
 from ..commit_rows import SqlRow, UnconditionalRows, shards_of
@@ -47,7 +48,7 @@ from .commit import (
 from .errors import DRIVER_ERRORS, said
 from .link import Connection
 from .ownership import ShardOwnership
-from .statements import PROJECT, SEND
+from .statements import ADD_KEY, KEY, PROJECT, SEND
 
 R = TypeVar("R")
 
@@ -188,6 +189,7 @@ class Writer:
         return drawn
 
     async def _finish(self, connection: Connection, commit: Commit, beside: UnconditionalRows) -> None:
+        await KEY.run(connection, commit.keys)
         await write_blobs(connection, commit.blobs, commit.at_us)
         await delete_settled(connection, commit.settled)
         await write_notes(connection, (*commit.notes, *beside.notes), commit.fences)
@@ -260,6 +262,9 @@ class Writer:
             return sorted(tickets)
 
         return await self._transaction(insert)
+
+    async def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
+        await self._transaction(lambda connection: ADD_KEY.run(connection, keys))
 
     async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         async def move(connection: Connection) -> bool:

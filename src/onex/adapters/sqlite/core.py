@@ -34,6 +34,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
+from ...kernel.data_key import WrappedKey
 from ...kernel.errors import CommitUnknown, FencedError, TemporaryDatabaseError
 from ...kernel.size_limits import check_body
 from ...ports import Applied, Code, Commit, Conflict, Env, KeyChange, ProjectionRow
@@ -53,6 +54,7 @@ from .commit import (
     write_projection,
     write_rejections,
 )
+from .data_keys import add_keys, write_keys
 from .errors import StoreReplaced, translated, translates_errors
 from .location import real_path
 from .read import SqliteReads
@@ -255,6 +257,8 @@ class SqliteCore(SqliteReads):
 
     def _finish(self, commit: Commit, unconditional: UnconditionalRows) -> None:
         cursor = self._cursor
+        if commit.keys:
+            write_keys(cursor, commit.keys)
         if commit.blobs:
             write_blobs(cursor, commit.blobs, commit.at_us)
         if commit.settled:
@@ -338,6 +342,9 @@ class SqliteCore(SqliteReads):
     def wake_token(self) -> bytes:
         """See ``OwnerLock.wake_token``. From any thread."""
         return self._lock.wake_token()
+
+    def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
+        self.transaction(lambda cursor: add_keys(cursor, keys))
 
     def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         return self.transaction(lambda cursor: write_projection(cursor, name, shard, from_n, to_n, rows))

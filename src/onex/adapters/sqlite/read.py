@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...kernel.action import WorkflowKey
+from ...kernel.data_key import WrappedKey
 from ...kernel.errors import StateConsistencyError
 from ...ports import (
     Attempt,
@@ -34,6 +35,7 @@ from ...ports import (
 )
 from ...records import Damage
 from ..sql_rows import LOG, OWN, STORED, OwnColumns, entry_of, outbox_row, own_entries, stored_of
+from .data_keys import keys_of
 from .errors import translates_errors
 from .integrity import checksum_damage, damage_in
 from .location import StoreFiles, real_path, wal_path
@@ -313,10 +315,7 @@ class SqliteReads:
     @translates_errors
     def blob(self, digest: bytes) -> bytes | None:
         row = self._connection.execute("select data from blobs where digest = ?", (digest,)).fetchone()
-        if row is None:
-            return None
-        data: bytes = row[0]
-        return data
+        return None if row is None else bytes(row[0])
 
     @translates_errors
     def counts(self) -> Counts:
@@ -334,6 +333,10 @@ class SqliteReads:
         (actions,) = execute("select sum(n) from shards").fetchone()
         (rejections,) = execute("select count(*) from rejections").fetchone()
         return Counts(sum(by_status.values()), actions, outbox, rejections, by_status)
+
+    @translates_errors
+    def data_keys(self, owners: Sequence[str]) -> Mapping[str, WrappedKey]:
+        return keys_of(self._connection, owners)
 
     @translates_errors
     def in_flight(self, limit: int) -> Sequence[InFlight]:

@@ -34,10 +34,11 @@ from urllib.parse import quote
 
 from ..fork_cleanup import release_in_forked_child
 from ..store_errors import NotAStore, StoreBusy, StoreMissing, StoreTooNew
+from .data_keys import TABLE as DATA_KEYS
 from .errors import StoreIsBackup, StoreIsHistory, StoreReplaced, translated
 from .location import check_mount, check_wal_belongs
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 SHARDS: Final = 1
 PAGE_BYTES: Final = 16384
 APPLICATION_ID: Final = 0x4F4E4558  # "ONEX": by this, file(1) and we recognise a store
@@ -141,6 +142,7 @@ UPGRADES: Final = {
     2: f"{_ATTEMPTS} alter table rejections add column trace text not null default '';",
     3: f"alter table log {_CHECKSUM} alter table snapshots {_CHECKSUM} alter table workflow_state {_CHECKSUM}"
     " alter table workflow_state add column cut integer not null default 0;",
+    4: DATA_KEYS,
 }
 """What makes schema ``n`` of schema ``n - 1``. A process that only reads leaves a store as it is, and reads either."""
 
@@ -280,7 +282,7 @@ def _make(path: Path) -> None:
             _set(connection, "page_size", PAGE_BYTES, PAGE_BYTES)
             _set(connection, "application_id", APPLICATION_ID, APPLICATION_ID)
             _set(connection, "journal_mode", "wal", "wal")
-            connection.executescript(f"begin immediate; {TABLES} {_ATTEMPTS} commit;")
+            connection.executescript(f"begin immediate; {TABLES} {_ATTEMPTS} {DATA_KEYS} commit;")
             connection.execute("begin immediate")
             connection.executemany(
                 "insert into meta values(?, ?)", [("schema_version", str(SCHEMA_VERSION)), ("shards", str(SHARDS))]

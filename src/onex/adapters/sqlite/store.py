@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Final
 
 from ...kernel.action import WorkflowKey
+from ...kernel.data_key import WrappedKey
 from ...kernel.errors import EngineClosed
 from ...ports import (
     Applied,
@@ -299,6 +300,12 @@ class SqliteStore:
 
     async def counts(self) -> Counts:
         return await self._reads.call(lambda core: core.counts())
+
+    async def data_keys(self, owners: Sequence[str]) -> Mapping[str, WrappedKey]:
+        return await self._reads.call(lambda core: core.data_keys(owners))
+
+    async def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
+        await self._writes.call(lambda core: core.add_data_keys(keys))
 
     async def in_flight(self, limit: int) -> Sequence[InFlight]:
         return await self._reads.call(lambda core: core.in_flight(limit))

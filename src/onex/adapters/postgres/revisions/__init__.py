@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from .versions import r0001_tables, r0002_checksums
+from .versions import r0001_tables, r0002_checksums, r0003_data_keys
 
 
 class Revision(Protocol):
@@ -28,5 +28,5 @@ class Revision(Protocol):
     def DOWN(self) -> str: ...  # noqa: N802 - a constant of the module
 
 
-REVISIONS: Final[tuple[Revision, ...]] = (r0001_tables, r0002_checksums)
+REVISIONS: Final[tuple[Revision, ...]] = (r0001_tables, r0002_checksums, r0003_data_keys)
 NEWEST: Final = len(REVISIONS)

@@ -1,0 +1,1 @@
+"""Encryption at rest, between the engine and any store."""

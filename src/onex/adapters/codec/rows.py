@@ -1,0 +1,328 @@
+"""Rows: records of a store with their values encrypted, and back. What is bound to each value stands here, once.
+
+    value                      key of        bound to: the owner, and
+    payload, intents           instance      version, action id
+    state, kept state          instance      version
+    held result                instance      pointer
+    fields of a projection     instance      projection, version
+    held (why), error, tries   the store     owner or pointer
+    refusals                   the store     key, action id, code
+    inbox: body; answer        the store     time; ticket
+    blob                       the blob      digest
+
+A kept state and the current state of one version are the same bytes, so they are bound to the same. An empty value stays empty.
+Hashes are stored keyed (``DataKey.keyed``); positions, times, statuses and kinds stand in clear.
+
+Reading never raises for one damaged row among others: a mark stands in place of the value, and whoever needs it is told by
+``check_readable``. ``checked_entry`` and ``checked_snapshot`` raise; history is read by them.
+"""
+
+from __future__ import annotations
+
+from ...kernel.action import WorkflowKey
+from ...kernel.data_key import DAMAGED_MARK, CodecDamaged, check_readable, mark_text
+from ...ports import (
+    Attempt,
+    InboxAnswer,
+    InboxRow,
+    KeyChange,
+    LogEntry,
+    LogRow,
+    NewBlob,
+    Note,
+    OutboxRow,
+    Pointer,
+    ProjectionRow,
+    Rejection,
+    RejectionRow,
+    SnapshotRow,
+    Stored,
+)
+from .envelope import (
+    DataKey,
+    damaged,
+    is_sealed,
+    is_sealed_blob,
+    is_sealed_intents,
+    is_sealed_text,
+    marked_intents,
+)
+from .key_ring import Key
+
+_new = tuple.__new__
+
+
+def owner_of(key: WorkflowKey) -> str:
+    return f"{key[0]}:{key[1]}"
+
+
+# --- what is bound ------------------------------------------------------------------------------------------------------
+
+
+def _step(column: bytes, version: int, action_id: bytes) -> bytes:
+    return b"%b\0version %d\0%b" % (column, version, action_id)
+
+
+def _state(version: int) -> bytes:
+    return b"state\0version %d" % version
+
+
+def _at(column: bytes, pointer: Pointer) -> bytes:
+    return b"%b\0intent %d:%d:%d" % (column, *pointer)
+
+
+def _refused(column: bytes, row: Rejection | RejectionRow) -> bytes:
+    return (
+        b"%b of a refusal\0%b\0%b\0" % (column, row.key.encode("utf-8", "replace"), row.code.encode()) + row.action_id
+    )
+
+
+# --- written ------------------------------------------------------------------------------------------------------------
+
+
+def sealed_change(change: KeyChange, key: DataKey, store: DataKey) -> KeyChange:
+    """Its rows, states, hashes, notes, refusals and answers. ``instance``, versions and leases are as they were."""
+    rows: list[LogRow] = []
+    version = change.based_on
+    for row in change.rows:
+        version += 1
+        (
+            action_id,
+            kind,
+            payload,
+            issued_us,
+            correlation,
+            cause,
+            issuer,
+            body_hash,
+            intents,
+            status,
+            outbox,
+            schema,
+        ) = row
+        rows.append(
+            _new(LogRow, (
+                action_id, kind, key.seal(payload, _step(b"payload", version, action_id)), issued_us, correlation, cause, issuer,
+                key.keyed(body_hash, b"body", version),
+                key.seal_intents(intents, _step(b"intents", version, action_id)) if intents else intents, status, outbox, schema,
+            ))
+        )  # fmt: skip
+    changed: dict[str, object] = {}
+    if rows:
+        changed = {
+            "rows": tuple(rows),
+            "state": key.seal(change.state, _state(version)),
+            "state_hash": key.keyed(change.state_hash, b"state", version),
+        }
+        if (
+            change.snapshot_before is not None and change.based_on > key.plain_until
+        ):  # else the stored row beside it is plain
+            changed["snapshot_before"] = key.seal(change.snapshot_before, _state(change.based_on))
+    if change.held:
+        changed["held"] = store.seal_text(change.held, b"held\0" + key.bound)
+    if change.notes:
+        changed["notes"] = tuple(sealed_note(note, key, store) for note in change.notes)
+    if change.rejections:
+        changed["rejections"] = tuple(sealed_rejection(one, store) for one in change.rejections)
+    if change.answers:
+        changed["answers"] = tuple(sealed_answer(one, store) for one in change.answers)
+    return change._replace(**changed) if changed else change  # type: ignore[arg-type]  # each of the type of its field
+
+
+def sealed_note(note: Note, key: DataKey | None, store: DataKey) -> Note:
+    """``key`` is that of its instance; None where it has none, or no result to hide."""
+    if note.error:
+        note = note._replace(error=store.seal_text(note.error, _at(b"error", note.pointer)))
+    if note.result and key is not None:
+        note = note._replace(result=key.seal_result(note.result, _at(b"result", note.pointer)))
+    return note
+
+
+def sealed_rejection(one: Rejection, store: DataKey) -> Rejection:
+    return one._replace(
+        message=store.seal_text(one.message, _refused(b"message", one)),
+        body=store.seal(one.body, _refused(b"body", one)) if one.body else b"",
+        trace=store.seal_text(one.trace, _refused(b"trace", one)) if one.trace else "",
+    )
+
+
+def sealed_attempt(one: Attempt, store: DataKey) -> Attempt:
+    def sealed(text: str, column: bytes) -> str:
+        return store.seal_text(text, _at(column, one.pointer)) if text else ""
+
+    return one._replace(message=sealed(one.message, b"message"), trace=sealed(one.trace, b"trace"))
+
+
+def sealed_answer(one: InboxAnswer, store: DataKey) -> InboxAnswer:
+    return one._replace(answer=store.seal(one.answer, b"answer\0%d" % one.ticket))
+
+
+def sealed_body(body: bytes, at_us: int, store: DataKey) -> bytes:
+    return store.seal(body, b"message\0%d" % at_us)
+
+
+def sealed_blob(blob: NewBlob, key: DataKey) -> NewBlob:
+    return blob._replace(data=key.seal_blob(blob.data, b"blob\0" + blob.digest.hex().encode()))
+
+
+def sealed_fields(name: str, row: ProjectionRow, key: DataKey) -> ProjectionRow:
+    return row._replace(fields=key.seal(row.fields, _projected(name, row.version)))
+
+
+def _projected(name: str, version: int) -> bytes:
+    return b"projection\0%b\0%d" % (name.encode("utf-8", "replace"), version)
+
+
+# --- read ---------------------------------------------------------------------------------------------------------------
+
+
+def _may_be_plain(key: Key, version: int) -> bool:
+    return not isinstance(key, DataKey) or version <= key.plain_until
+
+
+def _value(key: Key, data: bytes, place: bytes, version: int) -> bytes:
+    """Raises CodecDamaged."""
+    if is_sealed(data):
+        if isinstance(key, DataKey):
+            return key.open(data, place)
+        return DAMAGED_MARK if key is None else key.mark
+    if data and not _may_be_plain(key, version):
+        raise damaged(place)
+    return data
+
+
+def _intents(key: Key, data: bytes, place: bytes, version: int) -> bytes:
+    """Raises CodecDamaged."""
+    if is_sealed_intents(data):
+        if isinstance(key, DataKey):
+            return key.open_intents(data, place)
+        return marked_intents(data, DAMAGED_MARK if key is None else key.mark)
+    if data and not _may_be_plain(key, version):
+        raise damaged(place)
+    return data
+
+
+def _text(key: Key, text: str, place: bytes) -> str:
+    if not is_sealed_text(text):
+        return text
+    if isinstance(key, DataKey):
+        try:
+            return key.open_text(text, place)
+        except CodecDamaged as error:
+            return f"damaged: {error.message}"
+    return mark_text(DAMAGED_MARK if key is None else key.mark)
+
+
+def _body(key: Key, data: bytes, place: bytes) -> bytes:
+    """A value under the store's key."""
+    if not is_sealed(data):
+        return data
+    try:
+        return _value(key, data, place, 0)
+    except CodecDamaged:
+        return DAMAGED_MARK
+
+
+def _unkeyed(key: Key, digest: bytes, what: bytes, version: int, beside: bytes) -> bytes:
+    """The hash of the plain value. It is stored keyed where the value ``beside`` it is encrypted."""
+    return key.keyed(digest, what, version) if isinstance(key, DataKey) and is_sealed(beside) else digest
+
+
+def checked_entry(entry: LogEntry, key: Key) -> LogEntry:
+    """Raises CodecDamaged."""
+    if key is None:
+        return entry
+    version, row = entry.version, entry.row
+    opened = row._replace(
+        payload=_value(key, row.payload, _step(b"payload", version, row.action_id), version),
+        intents=_intents(key, row.intents, _step(b"intents", version, row.action_id), version),
+        body_hash=_unkeyed(key, row.body_hash, b"body", version, row.payload),
+    )
+    return entry._replace(row=opened, state_hash=_unkeyed(key, entry.state_hash, b"state", version, row.payload))
+
+
+def opened_entry(entry: LogEntry, key: Key) -> LogEntry:
+    try:
+        return checked_entry(entry, key)
+    except CodecDamaged:
+        return entry._replace(row=entry.row._replace(payload=DAMAGED_MARK, intents=b""))
+
+
+def checked_snapshot(row: SnapshotRow, key: Key) -> SnapshotRow:
+    """Raises CodecDamaged."""
+    if key is None:
+        return row
+    state = _value(key, row.state, _state(row.version), row.version)
+    return row._replace(state=state, state_hash=_unkeyed(key, row.state_hash, b"state", row.version, row.state))
+
+
+def opened_stored(row: Stored, key: Key, store: Key) -> Stored:
+    held = _text(store, row.held, b"held\0" + owner_of(row.key).encode() + b"\0") if row.held else ""
+    if key is None or not row.version:
+        return row._replace(held=held)
+    try:
+        state = _value(key, row.state, _state(row.version), row.version)
+    except CodecDamaged:
+        state = DAMAGED_MARK
+    return row._replace(
+        state=state, state_hash=_unkeyed(key, row.state_hash, b"state", row.version, row.state), held=held
+    )
+
+
+def opened_outbox(row: OutboxRow, key: Key, store: Key) -> OutboxRow:
+    error = _text(store, row.error, _at(b"error", row.pointer)) if row.error else ""
+    if key is None:
+        return row._replace(error=error)
+    try:
+        intents = _intents(key, row.intents, _step(b"intents", row.version, row.action_id), row.version)
+        result = row.result
+        if is_sealed(result):
+            result = key.open_result(result, _at(b"result", row.pointer)) if isinstance(key, DataKey) else key.mark
+    except CodecDamaged as broken:
+        return row._replace(intents=b"", result=b"", error=broken.message)
+    return row._replace(intents=intents, result=result, error=error)
+
+
+def opened_rejection(row: RejectionRow, store: Key) -> RejectionRow:
+    return row._replace(
+        message=_text(store, row.message, _refused(b"message", row)),
+        body=_body(store, row.body, _refused(b"body", row)),
+        trace=_text(store, row.trace, _refused(b"trace", row)),
+    )
+
+
+def opened_attempt(row: Attempt, store: Key) -> Attempt:
+    message, trace = _at(b"message", row.pointer), _at(b"trace", row.pointer)
+    return row._replace(message=_text(store, row.message, message), trace=_text(store, row.trace, trace))
+
+
+def opened_inbox(row: InboxRow, store: Key) -> InboxRow:
+    answer = None if row.answer is None else opened_answer(row.ticket, row.answer, store)
+    return row._replace(body=_body(store, row.body, b"message\0%d" % row.at_us), answer=answer)
+
+
+def opened_answer(ticket: int, answer: bytes, store: Key) -> bytes:
+    return _body(store, answer, b"answer\0%d" % ticket)
+
+
+def opened_fields(name: str, row: ProjectionRow, key: Key) -> ProjectionRow:
+    if not is_sealed(row.fields):
+        return row
+    try:
+        return row._replace(fields=_value(key, row.fields, _projected(name, row.version), row.version))
+    except CodecDamaged:
+        return row._replace(fields=DAMAGED_MARK)
+
+
+def opened_blob(digest: bytes, data: bytes, key: Key) -> bytes | None:
+    """None: it was erased. Raises CodecDamaged, CodecKeyMissing."""
+    if not is_sealed_blob(data):
+        return data
+    place = b"blob\0" + digest.hex().encode()
+    if isinstance(key, DataKey):
+        return key.open_blob(data, place)
+    if key is None:
+        raise damaged(place)
+    if not key.erased:
+        check_readable(key.mark, f"blob {digest.hex()[:16]}")
+    return None

@@ -1,0 +1,436 @@
+"""SealedStore: any store, with its values encrypted on the way in and decrypted on the way out. The engine sees a store.
+
+Theory of operation.
+
+- ``commit`` learns the keys of the instances that it changes, makes one for each instance that has none, encrypts, and hands the
+  commit on. A new key is written in the same transaction, so there is never a row without its key. Canonical bytes and hashes
+  were made before, of plain values.
+- A read asks the store, then for the keys of the owners it found, then decrypts.
+
+What may go wrong, and why it is still right:
+
+- The commit fails, or its answer is lost: a key that was made for it is forgotten here, and asked for again before the next one.
+- A change is in conflict: its key may have been written all the same. It is asked for again, and used by the next change.
+- The instance was erased while its change was on the way: the change is answered as a conflict, so the engine reads the instance
+  anew and finds it erased. ``_writing`` lets no commit and no erasure run side by side.
+- This process takes the store or shards of it: what it knew of keys is forgotten, since another owner may have destroyed some.
+
+Without master keys (``ring.masters`` is None) marks are read in place of values (``kernel.data_key``), and nothing is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from ...codec import STORE_OWNER, KeyTables, blob_owner
+from ...kernel.action import WorkflowKey
+from ...kernel.data_key import CodecKeyMissing, WrappedKey
+from ...kernel.size_limits import check_body
+from ...ports import (
+    Applied,
+    Attempt,
+    Code,
+    Commit,
+    Conflict,
+    Counts,
+    Cut,
+    EnumOutboxState,
+    Env,
+    InboxRow,
+    InFlight,
+    KeyChange,
+    LogEntry,
+    Membership,
+    NewBlob,
+    Note,
+    OutboxRow,
+    Pointer,
+    Position,
+    ProjectionRow,
+    Projections,
+    Reader,
+    RejectionRow,
+    Retention,
+    Sender,
+    ShardLeases,
+    SnapshotRow,
+    Store,
+    Stored,
+    Worker,
+)
+from ..store_limits import storable, storable_attempt, storable_text
+from .envelope import BLOB_MORE, DataKey
+from .key_ring import Closed, KeyRing
+from .rows import (
+    checked_entry,
+    checked_snapshot,
+    opened_answer,
+    opened_attempt,
+    opened_blob,
+    opened_entry,
+    opened_fields,
+    opened_inbox,
+    opened_outbox,
+    opened_rejection,
+    opened_stored,
+    owner_of,
+    sealed_answer,
+    sealed_attempt,
+    sealed_blob,
+    sealed_body,
+    sealed_change,
+    sealed_fields,
+    sealed_note,
+    sealed_rejection,
+)
+
+
+class Changes(Protocol):
+    async def changed(self) -> None: ...
+
+
+class Sealable(Store, Reader, Sender, Projections, Retention, KeyTables, Protocol):
+    """A store whose values can be encrypted: it keeps wrapped keys beside its rows."""
+
+    def watch(self) -> Changes: ...
+
+    def crash_file(self) -> int | None: ...
+
+
+class SealedStore:
+    """Store, Reader, Sender, Projections and Retention over ``inner``."""
+
+    def __init__(self, inner: Sealable, ring: KeyRing) -> None:
+        self.inner, self.ring = inner, ring
+        self._writing = asyncio.Lock()
+
+    @property
+    def shards(self) -> int:
+        return self.inner.shards
+
+    def _store_key(self) -> DataKey:
+        key = self.ring.store
+        if not isinstance(key, DataKey):
+            raise CodecKeyMissing(
+                "this store is encrypted, and its key is not at hand; name the master keys: ONEX_CODEC_KEYS"
+            )
+        return key
+
+    async def data_keys(self, owners: Sequence[str]) -> Mapping[str, WrappedKey]:
+        return await self.inner.data_keys(owners)
+
+    async def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
+        await self.inner.add_data_keys(keys)
+
+    # --- the owner ----------------------------------------------------------------------------------------------------
+
+    async def own(self, owner: str) -> Mapping[int, int]:
+        fences = await self.inner.own(owner)
+        if fences:
+            await self._begin(alone=True)
+        return fences
+
+    async def _begin(self, *, alone: bool) -> None:
+        """From now on this process commits. The store is encrypted from its first commit with a key on."""
+        ring = self.ring
+        ring.forget()
+        ring.owns = alone
+        await ring.learn(())
+        if ring.store is None:
+            await self.inner.add_data_keys([ring.make(STORE_OWNER)])
+            ring.forget()  # of two workers that begin at once, one has written it
+            await ring.learn(())
+        self._store_key()
+
+    async def intern(self, code: Code, env: Env) -> tuple[int, int]:
+        return await self.inner.intern(code, env)
+
+    async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
+        async with self._writing:
+            return await self._commit(commit)
+
+    async def _commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
+        ring, changes, blobs = self.ring, commit.changes, commit.blobs
+        noted = [await self._noted(note) for note in commit.notes if note.result]
+        owners = [owner_of(change.key) for change in changes]
+        await ring.learn(
+            (*owners, *(owner_of(key) for key in noted if key), *(blob_owner(one.digest) for one in blobs))
+        )
+        store = self._store_key()
+        made: dict[str, WrappedKey] = {}
+        erased: list[int] = []
+        sealed: list[KeyChange] = []
+        for at, (owner, change) in enumerate(zip(owners, changes, strict=True)):
+            key = ring[owner]
+            if key is None and change.rows:
+                made[owner] = ring.make(owner, change.based_on)
+                key = ring[owner]
+            if isinstance(key, DataKey):
+                sealed.append(sealed_change(_storable(change), key, store))
+            elif key is None:
+                sealed.append(change)
+            else:
+                erased.append(at)
+        notes = [self._sealed_note(note, noted, store) for note in commit.notes]
+        whole = commit._replace(
+            changes=tuple(sealed),
+            blobs=tuple(self._sealed_blob(blob, made) for blob in blobs),
+            notes=tuple(notes),
+            rejections=tuple(sealed_rejection(storable(one), store) for one in commit.rejections),
+            answers=tuple(sealed_answer(one, store) for one in commit.answers),
+            attempts=tuple(sealed_attempt(storable_attempt(one), store) for one in commit.attempts),
+            keys=tuple(made.values()),
+        )
+        try:
+            outcomes = list(await self.inner.commit(whole))
+        except BaseException:
+            ring.forget(made)
+            raise
+        for at in erased:
+            outcomes.insert(at, Conflict(changes[at].based_on))
+        ring.forget(
+            one for one, outcome in zip(owners, outcomes, strict=True) if isinstance(outcome, Conflict) and one in made
+        )
+        return outcomes
+
+    async def _noted(self, note: Note) -> WorkflowKey | None:
+        """The instance of the row that a note of a held result is about."""
+        before = note.pointer._replace(ordinal=note.pointer.ordinal - 1)
+        rows = await self.inner.outbox(tuple(EnumOutboxState), None, before, 1)
+        return rows[0].key if rows and rows[0].pointer == note.pointer else None
+
+    def _sealed_note(self, note: Note, noted: list[WorkflowKey | None], store: DataKey) -> Note:
+        """``noted`` are the instances of the notes that hold a result, in their order; the first is taken out."""
+        instance = noted.pop(0) if note.result else None
+        key = self.ring[owner_of(instance)] if instance is not None else None
+        if isinstance(key, Closed):
+            note = note._replace(result=b"")
+        return sealed_note(
+            note._replace(error=storable_text(note.error)), key if isinstance(key, DataKey) else None, store
+        )
+
+    def _sealed_blob(self, blob: NewBlob, made: dict[str, WrappedKey]) -> NewBlob:
+        owner = blob_owner(blob.digest)
+        if not isinstance(self.ring[owner], DataKey):
+            made[owner] = self.ring.make(owner)
+        key = self.ring[owner]
+        assert isinstance(key, DataKey), "it was just made"
+        return sealed_blob(blob, key)
+
+    async def waiting(self, after: Pointer | None, limit: int, timers_before_us: int | None) -> Sequence[OutboxRow]:
+        return await self._outbox(await self.inner.waiting(after, limit, timers_before_us))
+
+    async def _outbox(self, rows: Sequence[OutboxRow]) -> Sequence[OutboxRow]:
+        await self.ring.learn({owner_of(row.key) for row in rows})
+        return [opened_outbox(row, self.ring[owner_of(row.key)], self.ring.store) for row in rows]
+
+    async def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
+        rows = await self.inner.inbox(after, limit)
+        if rows:
+            await self.ring.learn(())
+        return [opened_inbox(row, self.ring.store) for row in rows]
+
+    def judging(self, record: bytes) -> None:
+        self.inner.judging(record)
+
+    async def judged(self) -> bytes:
+        return await self.inner.judged()
+
+    async def woken(self) -> None:
+        await self.inner.woken()
+
+    def crash_file(self) -> int | None:
+        return self.inner.crash_file()
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    # --- reading --------------------------------------------------------------------------------------------------------
+
+    async def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]:
+        found = await self.inner.load(keys)
+        await self.ring.learn(map(owner_of, keys))
+        store = self.ring.store
+        return {key: opened_stored(row, self.ring[owner_of(key)], store) for key, row in found.items()}
+
+    async def instances(
+        self, workflow_type: str | None, status: str | None, after: WorkflowKey | None, limit: int
+    ) -> Sequence[Stored]:
+        rows = await self.inner.instances(workflow_type, status, after, limit)
+        await self.ring.learn(owner_of(row.key) for row in rows)
+        return [opened_stored(row, self.ring[owner_of(row.key)], self.ring.store) for row in rows]
+
+    async def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
+        entry = await self.inner.applied(key, action_id)
+        if entry is None:
+            return None
+        await self.ring.learn([owner_of(key)])
+        return checked_entry(entry, self.ring[owner_of(key)])
+
+    async def log(self, after: Position, limit: int) -> Sequence[LogEntry]:
+        entries = await self.inner.log(after, limit)
+        await self.ring.learn({owner_of(entry.key) for entry in entries})
+        return [opened_entry(entry, self.ring[owner_of(entry.key)]) for entry in entries]
+
+    async def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
+        entries = await self.inner.history(key, after, limit)
+        await self.ring.learn([owner_of(key)])
+        return [checked_entry(entry, self.ring[owner_of(key)]) for entry in entries]
+
+    async def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None:
+        row = await self.inner.snapshot(key, at_most)
+        if row is None:
+            return None
+        await self.ring.learn([owner_of(key)])
+        return checked_snapshot(row, self.ring[owner_of(key)])
+
+    async def outbox(
+        self, states: Sequence[EnumOutboxState], key: WorkflowKey | None, after: Pointer | None, limit: int
+    ) -> Sequence[OutboxRow]:
+        return await self._outbox(await self.inner.outbox(states, key, after, limit))
+
+    async def rejections(
+        self, key: str | None, action_id: bytes | None, after: int, limit: int
+    ) -> Sequence[RejectionRow]:
+        rows = await self.inner.rejections(key, action_id, after, limit)
+        await self.ring.learn(())
+        return [opened_rejection(row, self.ring.store) for row in rows]
+
+    async def attempts(self, key: WorkflowKey, limit: int) -> Sequence[Attempt]:
+        rows = await self.inner.attempts(key, limit)
+        await self.ring.learn(())
+        return [opened_attempt(row, self.ring.store) for row in rows]
+
+    async def blob(self, digest: bytes) -> bytes | None:
+        data = await self.inner.blob(digest)
+        if data is None:
+            return None
+        await self.ring.learn([blob_owner(digest)])
+        return opened_blob(digest, data, self.ring[blob_owner(digest)])
+
+    async def codes(self) -> Mapping[int, Code]:
+        return await self.inner.codes()
+
+    async def envs(self) -> Mapping[int, Env]:
+        return await self.inner.envs()
+
+    async def counts(self) -> Counts:
+        return await self.inner.counts()
+
+    async def in_flight(self, limit: int) -> Sequence[InFlight]:
+        return await self.inner.in_flight(limit)
+
+    # --- any process ------------------------------------------------------------------------------------------------------
+
+    async def send(self, body: bytes, at_us: int, shard: int = 0) -> int:
+        return (await self.send_all([body], at_us, [shard]))[0]
+
+    async def send_all(self, bodies: Sequence[bytes], at_us: int, shards: Sequence[int] = ()) -> Sequence[int]:
+        """Plain as long as no engine with a key has begun: one without could not read them."""
+        checked = [check_body(body) for body in bodies]
+        await self.ring.learn(())
+        if self.ring.store is not None:
+            store = self._store_key()
+            checked = [sealed_body(body, at_us, store) for body in checked]
+        return await self.inner.send_all(checked, at_us, shards)
+
+    async def answer(self, ticket: int) -> bytes | None:
+        return (await self.answers([ticket])).get(ticket)
+
+    async def answers(self, tickets: Sequence[int]) -> Mapping[int, bytes]:
+        found = await self.inner.answers(tickets)
+        return {ticket: opened_answer(ticket, answer, self.ring.store) for ticket, answer in found.items()}
+
+    def watch(self) -> Changes:
+        return self.inner.watch()
+
+    # --- projections and retention ------------------------------------------------------------------------------------------
+
+    async def watermark(self, name: str, shard: int) -> int:
+        return await self.inner.watermark(name, shard)
+
+    async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
+        await self.ring.learn({owner_of(row.key) for row in rows})
+        sealed: list[ProjectionRow] = []
+        for row in rows:
+            key = self.ring[owner_of(row.key)]
+            if isinstance(key, DataKey):
+                sealed.append(sealed_fields(name, row, key))
+            elif key is None:
+                sealed.append(row)
+        return await self.inner.project(name, shard, from_n, to_n, sealed)
+
+    async def projected(
+        self, name: str, tag: str | None, after: WorkflowKey | None, limit: int
+    ) -> Sequence[ProjectionRow]:
+        rows = await self.inner.projected(name, tag, after, limit)
+        await self.ring.learn(owner_of(row.key) for row in rows)
+        return [opened_fields(name, row, self.ring[owner_of(row.key)]) for row in rows]
+
+    async def cut(self, cuts: Sequence[Cut], at_us: int, *, dry: bool = False) -> Sequence[bool]:
+        return await self.inner.cut(cuts, at_us, dry=dry)
+
+    async def unnamed_blobs(self, after: bytes, before_us: int, limit: int) -> Sequence[tuple[bytes, int]]:
+        found = await self.inner.unnamed_blobs(after, before_us, limit)
+        await self.ring.learn(blob_owner(digest) for digest, _ in found)
+        return [(digest, size if self.ring[blob_owner(digest)] is None else size - BLOB_MORE) for digest, size in found]
+
+    async def drop_blobs(self, digests: Sequence[bytes]) -> int:
+        return await self.inner.drop_blobs(digests)
+
+    async def expire(self, at_us: int, *, dry: bool = False) -> int:
+        return await self.inner.expire(at_us, dry=dry)
+
+
+class SharedSealable(Sealable, ShardLeases, Protocol):
+    """One that workers share."""
+
+    async def is_owned(self) -> bool: ...
+
+
+class SharedSealedStore(SealedStore):
+    """The same for a store that workers share: keys are asked for again where they may be another worker's."""
+
+    def __init__(self, inner: SharedSealable, ring: KeyRing) -> None:
+        super().__init__(inner, ring)
+        self._shared = inner
+
+    async def is_owned(self) -> bool:
+        return await self._shared.is_owned()
+
+    async def join(self, worker: Worker) -> None:
+        await self._shared.join(worker)
+        await self._begin(alone=False)
+
+    async def beat(self) -> Membership:
+        return await self._shared.beat()
+
+    async def look(self) -> Membership:
+        return await self._shared.look()
+
+    async def take(self, shards: Collection[int]) -> Mapping[int, int]:
+        taken = await self._shared.take(shards)
+        self.ring.forget()
+        await self.ring.learn(())
+        return taken
+
+    async def give(self, shards: Collection[int]) -> None:
+        await self._shared.give(shards)
+
+    async def leave(self) -> None:
+        await self._shared.leave()
+
+    async def workers_changed(self) -> None:
+        await self._shared.workers_changed()
+
+
+def _storable(change: KeyChange) -> KeyChange:
+    """Texts are cut and made plain before they are encrypted; a store would cut what is encrypted."""
+    if not change.notes and not change.rejections:
+        return change
+    return change._replace(
+        notes=tuple(note._replace(error=storable_text(note.error)) for note in change.notes),
+        rejections=tuple(storable(one) for one in change.rejections),
+    )

@@ -1,0 +1,51 @@
+"""Encryption at rest: what it asks of others. Keys come from outside by ``MasterKeys``; a store keeps wrapped ones: ``KeyTables``.
+
+Each instance has a data key of its own, so destroying that one key makes all its values unreadable (``adapters/codec`` does the
+encryption, and docs/decisions/0040 says why it is so). A data key is kept encrypted under a master key, which no store ever holds.
+An *owner* of a data key is an instance as text (``type:id``), a blob (``#blob:HEX``), or the store itself (``STORE_OWNER``). The
+store's key is for what belongs to no instance, as messages in the inbox and refusals. ``#`` begins no key of an instance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from .kernel.data_key import WrappedKey
+
+STORE_OWNER: Final = "#store"
+MASTER_KEY_BYTES: Final = 32
+
+
+class MasterKeys(Protocol):
+    """The master keys that this process may use, by name. They are read once, when a store is opened."""
+
+    @property
+    def current(self) -> str:
+        """The name of the one under which new data keys are wrapped."""
+
+    @property
+    def source(self) -> str:
+        """Where they come from, for errors. No secret."""
+
+    def key(self, name: str) -> bytes | None:
+        """32 bytes; None for a name that is not known here."""
+
+
+class KnownKeys(Protocol):
+    """Where wrapped keys are read."""
+
+    async def data_keys(self, owners: Sequence[str]) -> Mapping[str, WrappedKey]:
+        """Those that there are. Nothing in a store that has never been encrypted."""
+
+
+class KeyTables(KnownKeys, Protocol):
+    """What a store keeps of data keys. Any process may ask; who adds keys with a commit owns the shard."""
+
+    async def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
+        """Keep them, in one transaction. An owner that has a key keeps the one it has."""
+
+
+def blob_owner(digest: bytes) -> str:
+    """The owner of the data key of a blob."""
+    return f"#blob:{digest.hex()}"
