@@ -14,6 +14,7 @@ import pytest
 from pydantic import JsonValue
 
 import onex
+from onex.adapters.codec.sealed_store import SealedStore
 from onex.adapters.memory.store import MemoryStore
 from onex.kernel.data_key import CodecKeyMissing, CodecKeyWrong
 from onex.wiring import open_sender
@@ -182,7 +183,9 @@ def test_a_store_in_memory_is_encrypted_too(keyed: Path) -> None:
         await store.own("me")
         ticket = await store.send(b'{"said":"4711"}', 7)
         assert (await store.inbox(0, 10))[0].body == b'{"said":"4711"}'
-        inner: MemoryStore = store.inner  # type: ignore[union-attr]  # a master key is named
+        assert isinstance(store, SealedStore)
+        inner = store.inner
+        assert isinstance(inner, MemoryStore)
         assert b"4711" not in inner.tables.inbox[ticket].body
         async with await onex.open("memory:", ORDERS) as engine:
             await engine.submit("orders:1", "place", {"items": ITEMS})

@@ -25,6 +25,10 @@ class MemoryLeases(MemoryReads):
         tables.heard[worker.id] = self._now_s()
         tables.workers_moved.ring()
 
+    async def is_owned(self) -> bool:
+        """Whether an engine runs on it now."""
+        return self.tables.owner is not None or any(self._lives(worker) for worker, _ in self.tables.workers.values())
+
     def _joined(self) -> None:
         if not self.worker_id:
             raise OwnershipLost("this process is no worker of the store; join first")
