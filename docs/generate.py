@@ -145,6 +145,7 @@ def _elsewhere() -> list[type[OnexError]]:
 def _modules() -> Iterator[ModuleType]:
     yield import_module("onex.kernel.intent")
     yield import_module("onex.kernel.message_signature")
+    yield import_module("onex.kernel.data_key")
     yield import_module("onex.bus")
     for room in ROOMS:
         yield from _within(f"onex.{room}")

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from .kernel.data_key import WrappedKey
+from .ports import Projections, Reader, Retention, Sender, ShardLeases, Store
 
 STORE_OWNER: Final = "#store"
 MASTER_KEY_BYTES: Final = 32
@@ -49,3 +50,23 @@ class KeyTables(KnownKeys, Protocol):
 def blob_owner(digest: bytes) -> str:
     """The owner of the data key of a blob."""
     return f"#blob:{digest.hex()}"
+
+
+class StoreChanges(Protocol):
+    """For one who waits. Look first, then ``changed``, then look again."""
+
+    async def changed(self) -> None: ...
+
+
+class Sealable(Store, Reader, Sender, Projections, Retention, KeyTables, Protocol):
+    """A store whose values can be encrypted: it keeps wrapped keys beside its rows."""
+
+    def watch(self) -> StoreChanges: ...
+
+    def crash_file(self) -> int | None: ...
+
+
+class SharedSealable(Sealable, ShardLeases, Protocol):
+    """One that workers share."""
+
+    async def is_owned(self) -> bool: ...

@@ -31,6 +31,7 @@ def old(tmp_path: Path) -> Path:
     asyncio.run(make())
     with sqlite3.connect(path) as database:
         database.execute("drop table attempts")
+        database.execute("drop table data_keys")
         database.execute("alter table rejections drop column trace")
         for table in ("log", "snapshots", "workflow_state"):
             database.execute(f"alter table {table} drop column checksum")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from onex.adapters.codec.key_ring import KeyRing
 from onex.adapters.codec.master_keys import parse_master_keys
-from onex.adapters.codec.sealed_store import Sealable, SealedStore, SharedSealable, SharedSealedStore
+from onex.adapters.codec.sealed_shared import SharedSealedStore
+from onex.adapters.codec.sealed_store import SealedStore
+from onex.codec import Sealable, SharedSealable
 
 MASTER = "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 MASTERS = parse_master_keys(MASTER, "test")

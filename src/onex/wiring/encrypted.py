@@ -1,4 +1,4 @@
-"""Encryption of a store, where it is wanted: what is opened as plain rows is given on as a store of plain values.
+"""Encryption of a store, where it is wanted: what is opened as stored rows is given on as a store of plain values.
 
 A store is encrypted when it holds a key of its own (``STORE_OWNER``), and becomes so when an engine begins on it with
 ``ONEX_CODEC_KEYS`` set. Where neither is, nothing of the codec is imported and the store is given on as it is.
@@ -11,17 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from ..codec import STORE_OWNER, KnownKeys
+from ..codec import STORE_OWNER, KnownKeys, Sealable, SharedSealable
 from ..kernel.data_key import CodecKeyMissing
 from ..kernel.errors import DependencyResolutionError
 from ..settings import read_settings
-
-if TYPE_CHECKING:
-    from ..adapters.codec.key_ring import KeyRing
-    from ..adapters.codec.sealed_store import Sealable, SealedStore, SharedSealable, SharedSealedStore
-    from .store_access import KeptStore
 
 
 @contextmanager
@@ -36,65 +30,51 @@ def needs_codec() -> Iterator[None]:
         ) from error
 
 
-async def ring_of(tables: KnownKeys, *, read_only: bool) -> KeyRing | None:
-    """The keys of an open store; None where it is not encrypted and is not to be.
-
-    Raises CodecKeyMissing, CodecKeyWrong, InvalidCodecKeys, DependencyResolutionError.
-    """
-    source = read_settings().codec_keys
-    is_encrypted = bool(await tables.data_keys([STORE_OWNER]))
-    if not source and not is_encrypted:
-        return None
-    if not source and not read_only:
+async def is_encrypted(tables: KnownKeys, *, read_only: bool) -> bool:
+    """Whether its values are encrypted, or are to be from now on. Raises CodecKeyMissing."""
+    has_keys = bool(read_settings().codec_keys)
+    if not await tables.data_keys([STORE_OWNER]):
+        return has_keys
+    if not has_keys and not read_only:
         raise CodecKeyMissing(
             "this store is encrypted, and no master keys are named here; set ONEX_CODEC_KEYS to where they are: env:NAME, "
             "file:PATH or command:WORDS. Nothing was changed"
         )
-    with needs_codec():
-        from ..adapters.codec.key_ring import KeyRing, check
-        from ..adapters.codec.master_keys import read_master_keys
-    masters = read_master_keys(source) if source else None
-    if masters is not None:
-        try:
-            await check(tables, masters)
-        except CodecKeyMissing:
-            if not read_only:
-                raise
-            masters = None
-    return KeyRing(tables, masters)
+    return True
 
 
-async def encrypted(store: Sealable, *, read_only: bool) -> Sealable | SealedStore:
-    """The store as the engine sees it. On an error it is closed. Raises what ``ring_of`` raises."""
+async def encrypted(store: Sealable, *, read_only: bool) -> Sealable:
+    """The store as the engine sees it. On an error it is closed.
+
+    Raises CodecKeyMissing, CodecKeyWrong, InvalidCodecKeys, DependencyResolutionError.
+    """
     try:
-        ring = await ring_of(store, read_only=read_only)
+        if not await is_encrypted(store, read_only=read_only):
+            return store
+        with needs_codec():
+            from .sealed_run import sealed
+        return await sealed(store, read_only=read_only)
     except BaseException:
         await store.close()
         raise
-    if ring is None:
-        return store
-    from ..adapters.codec.sealed_store import SealedStore
-
-    return SealedStore(store, ring)
 
 
-async def encrypted_shared(store: SharedSealable, *, read_only: bool) -> SharedSealable | SharedSealedStore:
+async def encrypted_shared(store: SharedSealable, *, read_only: bool) -> SharedSealable:
     """The same of one that workers share."""
     try:
-        ring = await ring_of(store, read_only=read_only)
+        if not await is_encrypted(store, read_only=read_only):
+            return store
+        with needs_codec():
+            from .sealed_run import sealed_shared
+        return await sealed_shared(store, read_only=read_only)
     except BaseException:
         await store.close()
         raise
-    if ring is None:
-        return store
-    from ..adapters.codec.sealed_store import SharedSealedStore
-
-    return SharedSealedStore(store, ring)
 
 
-def as_stored(store: KeptStore) -> KeptStore:
+def as_stored(store: Sealable) -> Sealable:
     """The rows as they stand in the store, without their values decrypted: what an archive holds."""
-    inner: KeptStore = getattr(store, "inner", store)
+    inner: Sealable = getattr(store, "inner", store)
     return inner
 
 

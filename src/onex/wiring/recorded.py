@@ -33,7 +33,7 @@ from ..ports import Code, Env, LogEntry, SnapshotRow, Stored
 from ..records import Damage
 from ..replay.history_export import Exported, Redacted, redacted_since
 from ..replay.history_reader import HistoryReader
-from .encrypted import ring_of
+from .encrypted import is_encrypted, needs_codec
 from .store_access import StoreUrl, needs_driver, shown_url
 
 PAGE = 1000
@@ -92,12 +92,11 @@ class RunSource(NamedTuple):
 
 async def _readable(run: RecordedRun, tables: KnownKeys) -> RecordedRun:
     """The run, with its values decrypted where they are encrypted. Raises CodecKeyWrong, InvalidCodecKeys."""
-    ring = await ring_of(tables, read_only=True)
-    if ring is None:
+    if not await is_encrypted(tables, read_only=True):
         return run
-    from .sealed_run import SealedRun
-
-    return SealedRun(run, ring)
+    with needs_codec():
+        from .sealed_run import SealedRun, ring_of
+    return SealedRun(run, await ring_of(tables, read_only=True))
 
 
 class RecordedStore:

@@ -1,20 +1,49 @@
-"""SealedRun: an encrypted store read as a recorded run, by replay, what-if, export and verify.
+"""Encrypted stores, opened with the keys that this process has; and SealedRun, such a store as a run. It imports the codec.
 
-It is to ``RecordedRun`` what ``SealedStore`` is to a store. Replay asks for one instance after the other, so the key of an
-instance is asked for with it. Row checksums are over what is stored, so checking them and the structure of the store needs no key.
+SealedRun is to ``RecordedRun`` what ``SealedStore`` is to a store; replay, what-if, export and verify read it. Replay asks for one
+instance after the other, so the key of an instance is asked for with it. Row checksums are over what is stored, so checking them
+and the structure of the store needs no key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..adapters.codec.key_ring import KeyRing
+from ..adapters.codec.key_ring import KeyRing, check
+from ..adapters.codec.master_keys import read_master_keys
 from ..adapters.codec.rows import checked_entry, checked_snapshot, opened_stored, owner_of
+from ..adapters.codec.sealed_shared import SharedSealedStore
+from ..adapters.codec.sealed_store import SealedStore
+from ..codec import KnownKeys, Sealable, SharedSealable
 from ..kernel.action import WorkflowKey
+from ..kernel.data_key import CodecKeyMissing
 from ..ports import Code, Env, LogEntry, SnapshotRow, Stored
 from ..records import Damage
 from ..replay.history_export import Redacted
+from ..settings import read_settings
 from .recorded import RecordedRun
+
+
+async def ring_of(tables: KnownKeys, *, read_only: bool) -> KeyRing:
+    """The keys of an open store. Raises CodecKeyMissing, CodecKeyWrong, InvalidCodecKeys."""
+    source = read_settings().codec_keys
+    masters = read_master_keys(source) if source else None
+    if masters is not None:
+        try:
+            await check(tables, masters)
+        except CodecKeyMissing:
+            if not read_only:
+                raise
+            masters = None
+    return KeyRing(tables, masters)
+
+
+async def sealed(store: Sealable, *, read_only: bool) -> SealedStore:
+    return SealedStore(store, await ring_of(store, read_only=read_only))
+
+
+async def sealed_shared(store: SharedSealable, *, read_only: bool) -> SharedSealedStore:
+    return SharedSealedStore(store, await ring_of(store, read_only=read_only))
 
 
 class SealedRun:

@@ -10,7 +10,7 @@ Without master keys nothing is opened: each owner that has a key is ``Closed``, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -136,13 +136,7 @@ def _bound(owner: str, master: str, plain_until: int) -> bytes:
     return f"{owner}\0{master}\0{plain_until}".encode()
 
 
-async def check(tables: KnownKeys, masters: MasterKeys) -> WrappedKey | None:
-    """The store's own key, which these master keys open; None where the store is not encrypted.
-
-    Raises CodecKeyMissing, CodecKeyWrong.
-    """
-    found: Sequence[WrappedKey] = [*(await tables.data_keys([STORE_OWNER])).values()]
-    if not found:
-        return None
-    unwrap(masters, found[0])
-    return found[0]
+async def check(tables: KnownKeys, masters: MasterKeys) -> None:
+    """Whether these master keys open the store, if it is encrypted. Raises CodecKeyMissing, CodecKeyWrong."""
+    for wrapped in (await tables.data_keys([STORE_OWNER])).values():
+        unwrap(masters, wrapped)

@@ -21,60 +21,29 @@ Without master keys (``ring.masters`` is None) marks are read in place of values
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
-from ...codec import STORE_OWNER, KeyTables, blob_owner
+from ...codec import STORE_OWNER, Sealable, StoreChanges, blob_owner
 from ...kernel.action import WorkflowKey
 from ...kernel.data_key import CodecKeyMissing, WrappedKey
 from ...kernel.size_limits import check_body
 from ...ports import (
     Applied,
-    Attempt,
     Code,
     Commit,
     Conflict,
-    Counts,
     Cut,
     EnumOutboxState,
     Env,
-    InboxRow,
-    InFlight,
     KeyChange,
-    LogEntry,
-    Membership,
     NewBlob,
     Note,
-    OutboxRow,
-    Pointer,
-    Position,
     ProjectionRow,
-    Projections,
-    Reader,
-    RejectionRow,
-    Retention,
-    Sender,
-    ShardLeases,
-    SnapshotRow,
-    Store,
-    Stored,
-    Worker,
 )
 from ..store_limits import storable, storable_attempt, storable_text
 from .envelope import BLOB_MORE, DataKey
 from .key_ring import Closed, KeyRing
 from .rows import (
-    checked_entry,
-    checked_snapshot,
-    opened_answer,
-    opened_attempt,
-    opened_blob,
-    opened_entry,
-    opened_fields,
-    opened_inbox,
-    opened_outbox,
-    opened_rejection,
-    opened_stored,
     owner_of,
     sealed_answer,
     sealed_attempt,
@@ -85,30 +54,15 @@ from .rows import (
     sealed_note,
     sealed_rejection,
 )
+from .sealed_reads import SealedReads
 
 
-class Changes(Protocol):
-    async def changed(self) -> None: ...
-
-
-class Sealable(Store, Reader, Sender, Projections, Retention, KeyTables, Protocol):
-    """A store whose values can be encrypted: it keeps wrapped keys beside its rows."""
-
-    def watch(self) -> Changes: ...
-
-    def crash_file(self) -> int | None: ...
-
-
-class SealedStore:
+class SealedStore(SealedReads):
     """Store, Reader, Sender, Projections and Retention over ``inner``."""
 
     def __init__(self, inner: Sealable, ring: KeyRing) -> None:
-        self.inner, self.ring = inner, ring
+        super().__init__(inner, ring)
         self._writing = asyncio.Lock()
-
-    @property
-    def shards(self) -> int:
-        return self.inner.shards
 
     def _store_key(self) -> DataKey:
         key = self.ring.store
@@ -117,9 +71,6 @@ class SealedStore:
                 "this store is encrypted, and its key is not at hand; name the master keys: ONEX_CODEC_KEYS"
             )
         return key
-
-    async def data_keys(self, owners: Sequence[str]) -> Mapping[str, WrappedKey]:
-        return await self.inner.data_keys(owners)
 
     async def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
         await self.inner.add_data_keys(keys)
@@ -219,19 +170,6 @@ class SealedStore:
         assert isinstance(key, DataKey), "it was just made"
         return sealed_blob(blob, key)
 
-    async def waiting(self, after: Pointer | None, limit: int, timers_before_us: int | None) -> Sequence[OutboxRow]:
-        return await self._outbox(await self.inner.waiting(after, limit, timers_before_us))
-
-    async def _outbox(self, rows: Sequence[OutboxRow]) -> Sequence[OutboxRow]:
-        await self.ring.learn({owner_of(row.key) for row in rows})
-        return [opened_outbox(row, self.ring[owner_of(row.key)], self.ring.store) for row in rows]
-
-    async def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
-        rows = await self.inner.inbox(after, limit)
-        if rows:
-            await self.ring.learn(())
-        return [opened_inbox(row, self.ring.store) for row in rows]
-
     def judging(self, record: bytes) -> None:
         self.inner.judging(record)
 
@@ -247,81 +185,6 @@ class SealedStore:
     async def close(self) -> None:
         await self.inner.close()
 
-    # --- reading --------------------------------------------------------------------------------------------------------
-
-    async def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]:
-        found = await self.inner.load(keys)
-        await self.ring.learn(map(owner_of, keys))
-        store = self.ring.store
-        return {key: opened_stored(row, self.ring[owner_of(key)], store) for key, row in found.items()}
-
-    async def instances(
-        self, workflow_type: str | None, status: str | None, after: WorkflowKey | None, limit: int
-    ) -> Sequence[Stored]:
-        rows = await self.inner.instances(workflow_type, status, after, limit)
-        await self.ring.learn(owner_of(row.key) for row in rows)
-        return [opened_stored(row, self.ring[owner_of(row.key)], self.ring.store) for row in rows]
-
-    async def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
-        entry = await self.inner.applied(key, action_id)
-        if entry is None:
-            return None
-        await self.ring.learn([owner_of(key)])
-        return checked_entry(entry, self.ring[owner_of(key)])
-
-    async def log(self, after: Position, limit: int) -> Sequence[LogEntry]:
-        entries = await self.inner.log(after, limit)
-        await self.ring.learn({owner_of(entry.key) for entry in entries})
-        return [opened_entry(entry, self.ring[owner_of(entry.key)]) for entry in entries]
-
-    async def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
-        entries = await self.inner.history(key, after, limit)
-        await self.ring.learn([owner_of(key)])
-        return [checked_entry(entry, self.ring[owner_of(key)]) for entry in entries]
-
-    async def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None:
-        row = await self.inner.snapshot(key, at_most)
-        if row is None:
-            return None
-        await self.ring.learn([owner_of(key)])
-        return checked_snapshot(row, self.ring[owner_of(key)])
-
-    async def outbox(
-        self, states: Sequence[EnumOutboxState], key: WorkflowKey | None, after: Pointer | None, limit: int
-    ) -> Sequence[OutboxRow]:
-        return await self._outbox(await self.inner.outbox(states, key, after, limit))
-
-    async def rejections(
-        self, key: str | None, action_id: bytes | None, after: int, limit: int
-    ) -> Sequence[RejectionRow]:
-        rows = await self.inner.rejections(key, action_id, after, limit)
-        await self.ring.learn(())
-        return [opened_rejection(row, self.ring.store) for row in rows]
-
-    async def attempts(self, key: WorkflowKey, limit: int) -> Sequence[Attempt]:
-        rows = await self.inner.attempts(key, limit)
-        await self.ring.learn(())
-        return [opened_attempt(row, self.ring.store) for row in rows]
-
-    async def blob(self, digest: bytes) -> bytes | None:
-        data = await self.inner.blob(digest)
-        if data is None:
-            return None
-        await self.ring.learn([blob_owner(digest)])
-        return opened_blob(digest, data, self.ring[blob_owner(digest)])
-
-    async def codes(self) -> Mapping[int, Code]:
-        return await self.inner.codes()
-
-    async def envs(self) -> Mapping[int, Env]:
-        return await self.inner.envs()
-
-    async def counts(self) -> Counts:
-        return await self.inner.counts()
-
-    async def in_flight(self, limit: int) -> Sequence[InFlight]:
-        return await self.inner.in_flight(limit)
-
     # --- any process ------------------------------------------------------------------------------------------------------
 
     async def send(self, body: bytes, at_us: int, shard: int = 0) -> int:
@@ -336,20 +199,10 @@ class SealedStore:
             checked = [sealed_body(body, at_us, store) for body in checked]
         return await self.inner.send_all(checked, at_us, shards)
 
-    async def answer(self, ticket: int) -> bytes | None:
-        return (await self.answers([ticket])).get(ticket)
-
-    async def answers(self, tickets: Sequence[int]) -> Mapping[int, bytes]:
-        found = await self.inner.answers(tickets)
-        return {ticket: opened_answer(ticket, answer, self.ring.store) for ticket, answer in found.items()}
-
-    def watch(self) -> Changes:
+    def watch(self) -> StoreChanges:
         return self.inner.watch()
 
     # --- projections and retention ------------------------------------------------------------------------------------------
-
-    async def watermark(self, name: str, shard: int) -> int:
-        return await self.inner.watermark(name, shard)
 
     async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         await self.ring.learn({owner_of(row.key) for row in rows})
@@ -361,13 +214,6 @@ class SealedStore:
             elif key is None:
                 sealed.append(row)
         return await self.inner.project(name, shard, from_n, to_n, sealed)
-
-    async def projected(
-        self, name: str, tag: str | None, after: WorkflowKey | None, limit: int
-    ) -> Sequence[ProjectionRow]:
-        rows = await self.inner.projected(name, tag, after, limit)
-        await self.ring.learn(owner_of(row.key) for row in rows)
-        return [opened_fields(name, row, self.ring[owner_of(row.key)]) for row in rows]
 
     async def cut(self, cuts: Sequence[Cut], at_us: int, *, dry: bool = False) -> Sequence[bool]:
         return await self.inner.cut(cuts, at_us, dry=dry)
@@ -382,48 +228,6 @@ class SealedStore:
 
     async def expire(self, at_us: int, *, dry: bool = False) -> int:
         return await self.inner.expire(at_us, dry=dry)
-
-
-class SharedSealable(Sealable, ShardLeases, Protocol):
-    """One that workers share."""
-
-    async def is_owned(self) -> bool: ...
-
-
-class SharedSealedStore(SealedStore):
-    """The same for a store that workers share: keys are asked for again where they may be another worker's."""
-
-    def __init__(self, inner: SharedSealable, ring: KeyRing) -> None:
-        super().__init__(inner, ring)
-        self._shared = inner
-
-    async def is_owned(self) -> bool:
-        return await self._shared.is_owned()
-
-    async def join(self, worker: Worker) -> None:
-        await self._shared.join(worker)
-        await self._begin(alone=False)
-
-    async def beat(self) -> Membership:
-        return await self._shared.beat()
-
-    async def look(self) -> Membership:
-        return await self._shared.look()
-
-    async def take(self, shards: Collection[int]) -> Mapping[int, int]:
-        taken = await self._shared.take(shards)
-        self.ring.forget()
-        await self.ring.learn(())
-        return taken
-
-    async def give(self, shards: Collection[int]) -> None:
-        await self._shared.give(shards)
-
-    async def leave(self) -> None:
-        await self._shared.leave()
-
-    async def workers_changed(self) -> None:
-        await self._shared.workers_changed()
 
 
 def _storable(change: KeyChange) -> KeyChange:
