@@ -191,6 +191,14 @@ WORDS: dict[str, list[list[str]]] = {
     "sla": [["sla"], ["sla", "--json"], ["sla", "--alerts", NASTY], ["sla", "--store", NASTY]],
     "nodes": [["nodes"], ["nodes", "--json"], ["nodes", "--status", NASTY], ["nodes", "--store", NASTY]],
     "register": [["register", NASTY, "--wait", "0"], ["register", "node", "--name", NASTY, "--wait", "0"]],
+    "schedules": [
+        ["schedules"],
+        ["schedules", "--json"],
+        ["schedules", NASTY],
+        ["schedules", "next", NASTY],
+        ["schedules", "pause", NASTY, "--json"],
+        ["schedules", "--store", NASTY],
+    ],
     "workers": [["workers"], ["workers", "--json"], ["workers", "--store", NASTY]],
     "store": [
         ["store", NASTY],

@@ -11,6 +11,8 @@ from uuid import UUID
 
 LEVELS: Final[Mapping[str, str]] = {
     "engine_started": "info",
+    "schedules_declared": "info",
+    "schedules_refused": "warning",
     "engine_closed": "info",
     "engine_lost": "error",
     "bus_reached": "info",

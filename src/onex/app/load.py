@@ -21,7 +21,7 @@ digest from the engine and refuses other files, so both run the same code (``loa
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic_core import to_json
@@ -29,6 +29,7 @@ from pydantic_core import to_json
 from ..authoring.contract_text import contract_text
 from ..contracts.compile import CompiledReducer, LocatedContract, compile_reducer
 from ..contracts.model.contract import ModelContractWorkflow
+from ..contracts.model.schedule import SCHEDULE
 from ..contracts.orchestration.expansion import CANCEL
 from ..engine.bus.topics import ConsumedTopic
 from ..engine.registry import Workflow
@@ -53,8 +54,12 @@ from .migrations import migrations_of
 from .modules import AppModules
 from .one_file import OneFile, declared_compute
 from .public_triggers import public_findings
+from .schedule_checks import schedule_findings
 from .topic_checks import topic_findings
 from .workflow_source import WorkflowSource
+
+SCHEDULES = Path("onex:schedule")
+"""The workflow that keeps the schedules of an app that has some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,16 @@ class App:
     findings: tuple[Finding, ...]
     source: Path | None = None
 
+    @property
+    def written(self) -> Mapping[str, LoadedWorkflow]:
+        """The workflows of its author: without the one that keeps its schedules."""
+        return {name: one for name, one in self.workflows.items() if name != SCHEDULE or len(self.workflows) == 1}
+
+    def with_schedules(self) -> App:
+        """The same with the workflow that keeps schedules, whether it has some or not."""
+        kept = load_app(SCHEDULES).workflows
+        return self if SCHEDULE in self.workflows else replace(self, workflows={**self.workflows, **kept})
+
 
 def load_app(path: Path | str, known_targets: Collection[str] = (), *, digest: str | None = None) -> App:
     """The app at ``path``: a folder with one workflow, or with several in sub-folders, or a Python file that declares some.
@@ -201,6 +216,7 @@ class _Loading:
         loaded: dict[str, LoadedWorkflow] = {}
         steps = {one.located.contract.name: self._migrations(one, compiled) for one in sources}
         self.report.add(topic_findings([one.located for one in sources], compiled))
+        self.report.add(schedule_findings([one.located for one in sources], compiled))
         self.report.judge()
         self.report.add(public_findings([one.located for one in sources], [one.reducer for one in compiled.values()]))
         for one in sources:
@@ -208,7 +224,8 @@ class _Loading:
             loaded[name] = self._loaded(one, compiled[name], executors[name], steps[name])
         folder = self.folder
         source = folder.root / f"{folder.source}.py" if folder.source else None
-        return App(folder.title, folder.place, self.digest, loaded, tuple(self.report.findings), source)
+        app = App(folder.title, folder.place, self.digest, loaded, tuple(self.report.findings), source)
+        return app.with_schedules() if any(one.contract.schedules for one in loaded.values()) else app
 
     def _compile(self, source: WorkflowSource) -> CompiledReducer:
         compiled = compile_reducer(source.located, source.classes, source.handlers, self.report.spot)

@@ -28,6 +28,7 @@ from ..kernel.step import S, State, Step
 from ..kernel.target_policy import NO_POLICY, TargetPolicy
 from ..nodes.effect import POLICY
 from .declared_events import DeclaredEvents
+from .declared_schedules import DeclaredSchedules
 from .declared_targets import DeclaredTargets
 from .declared_transitions import Texts, name_of
 from .intents import (
@@ -50,7 +51,7 @@ H = TypeVar("H", bound=AnyHandler)
 S2 = TypeVar("S2", bound=State)
 
 
-class WorkflowDeclaration(DeclaredEvents, DeclaredTargets, SchemaChanges, Generic[S]):
+class WorkflowDeclaration(DeclaredEvents, DeclaredTargets, DeclaredSchedules, SchemaChanges, Generic[S]):
     """One workflow as declared. Made by ``workflow``."""
 
     def __init__(

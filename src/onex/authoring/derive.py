@@ -273,6 +273,7 @@ class _Derivation:
             "targets": said.target_nodes(self.nodes, top),
             "intents": self.nodes.listing([self._intent(one, shapes) for one in said.intents], top),
             "event_bus": said.event_nodes(self.nodes, self._named, top),
+            "schedules": said.schedule_nodes(self.nodes, top),
         }
         for key, default in (("description", ""), ("state_schema", 1)):
             if getattr(said, key) == default:
@@ -280,6 +281,7 @@ class _Derivation:
         for key, empty in (
             ("unleased", said.unleased), ("public", said.public), ("intents", said.intents),
             ("resource_limits", said.limits.given), ("targets", said.targets), ("event_bus", said.has_events),
+            ("schedules", said.schedules),
         ):  # fmt: skip
             if not empty:
                 del parts[key]

@@ -22,7 +22,7 @@ def show(inspection: Inspection, *, every: bool) -> None:
         if beside.code == PASSED_OVER:
             say(styled(f"{harmless(beside.path)} {beside.message}", "dim"))
     for app in inspection.apps:
-        for workflow in app.app.workflows.values() if app.app else ():
+        for workflow in app.app.written.values() if app.app else ():
             say(_of_workflow(workflow))
     alone = _alone(inspection)
     if len(alone) <= FEW:

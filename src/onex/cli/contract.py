@@ -47,7 +47,7 @@ def contract(
     app = load_app(path)
     if of_type is not None and of_type not in app.workflows:
         raise UnknownWorkflow(f"{path} has no workflow {of_type!r}; it has {', '.join(app.workflows)}")
-    names = [of_type] if of_type is not None else list(app.workflows)
+    names = [of_type] if of_type is not None else list(app.written)
     if lock or frozen:
         if app.source is None:
             raise Misused(f"the contracts of {path} are files already; only a derived contract has a lock file")

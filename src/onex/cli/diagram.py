@@ -128,7 +128,7 @@ def _contracts(candidate: ContractFile) -> Sequence[ModelContractBase]:
     """Those of one file. Raises ContractError with all findings."""
     path = candidate.path
     if path.suffix == ".py":
-        return [one.contract for one in load_app(path).workflows.values()]
+        return [one.contract for one in load_app(path).written.values()]
     reading = read_contract(contract_text(path), str(path), Repository.holding(path, candidate.within))
     if reading.contract is None:
         raise ContractError(f"{path} does not load", errors(reading.findings))

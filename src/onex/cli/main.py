@@ -55,6 +55,10 @@ COMMANDS = {
         "top": ("top", "Show the figures of a store as they change: rate, what is in flight, what waits for a person."),
         "show": ("show", "Show one instance: status, state, timers, open intents."),
         "ls": ("ls", "List instances."),
+        "schedules": (
+            "schedules",
+            "List schedules: next due, last firing; or pause, resume, trigger one, show its next ten.",
+        ),
         "workers": ("workers", "List the workers that share a store: their shards, and when they were last heard of."),
         "nodes": ("nodes", "List the nodes of a directory: where each stands, and when it was last heard of."),
         "alerts": (

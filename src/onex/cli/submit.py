@@ -131,10 +131,15 @@ def submit(
         expected_version=expected_version,
         issuer="cli",
     )
-    sent, noted = asyncio.run(_send(action, trigger, url_of(store), timeout if wait else 0.0))
-    code = _report(sent, waited=wait, noted=noted, as_json=as_json)
+    code = send_and_report(action, trigger, url_of(store), timeout if wait else 0.0, as_json=as_json)
     if code:
         raise typer.Exit(code)
+
+
+def send_and_report(action: ModelAction, trigger: str, url: str, wait_s: float, *, as_json: bool) -> int:
+    """Sends it, says what came of it, and returns the exit code. ``wait_s`` 0: no answer is waited for."""
+    sent, noted = asyncio.run(_send(action, trigger, url, wait_s))
+    return _report(sent, waited=wait_s > 0, noted=noted, as_json=as_json)
 
 
 def _user() -> str:

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails, to_json
 
 from ..kernel.finding import EnumSeverity, Finding, errors
 from .check.contract_checks import check_tree
+from .check.schedule_checks import check_schedules
 from .check.target_checks import check_targets
 from .check.topic_checks import check_topics
 from .event_rows import with_event_rows
@@ -80,7 +81,9 @@ def load_tree(tree: YamlMap, path: str, earlier: tuple[Finding, ...] = ()) -> Lo
     contract, shape = _typed(tree, path)
     found = [*earlier]
     if contract is not None:
-        shape += [*check_targets(contract, tree, path), *check_topics(contract, tree, path)]
+        shape += check_targets(contract, tree, path)
+        shape += check_topics(contract, tree, path)
+        shape += check_schedules(contract, tree, path)
     # a broken scalar causes a second finding at its place; only the first is reported
     reported = {(one.line, one.column) for one in earlier}
     found += [one for one in (*shape, *check_tree(tree, path)) if (one.line, one.column) not in reported]

@@ -171,7 +171,7 @@ def _declared(file: Path, base: Path) -> list[ContractSide]:
     """The workflows of a one-file app, as derived from its code."""
     path = file.relative_to(base).as_posix()
     try:
-        workflows = load_app(file).workflows.values()
+        workflows = load_app(file).written.values()
     except ContractError as error:
         first = next((one for one in error.findings if isinstance(one, Finding)), None)
         return [ContractSide(path, file, None, f"line {first.line}: {first.message}" if first else error.message)]

@@ -308,7 +308,7 @@ def _load_one_file(one_file: ContractFile, files: dict[str, InspectedFile]) -> I
     app, found = _loaded(one_file.path)
     found = tuple(one._replace(severity=EnumSeverity.ERROR) if one.code == CHANGED else one for one in found)
     found = tuple(dict.fromkeys((*found, *_read_handlers(one_file.path))))
-    trees = [] if app is None else [one.located.tree for one in app.workflows.values()]
+    trees = [] if app is None else [one.located.tree for one in app.written.values()]
     rows = [inspected(read_own_tree(tree, path)) for tree in trees]
     files[path] = InspectedFile(
         path,

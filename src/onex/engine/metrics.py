@@ -47,6 +47,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "shards_given": "This worker has given `shards` back, in order, because they belong to another.",
     "shards_lost": "Another worker took `shards` of this one, whose lease had run out. What ran here for them is cut off.",
     "intents_taken_over": "`intents` that the last process left waiting, at most as many as memory holds, now run here.",
+    "schedules_declared": "Schedules of the app that are new or changed, and how many `ended` because it has them no more.",
+    "schedules_refused": "Schedules of the app could not be declared; that is tried again.",
     "transition": "An action was applied and is durable: `trigger`, from which status, to which, and the new version.",
     "refused": "An action was refused, and why.",
     "reducer_failed": "Code of a workflow raised on an action, which is refused; `where` is file and line.",

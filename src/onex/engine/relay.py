@@ -26,7 +26,7 @@ must run at most once, its outcome is ``unknown``. Only ``EffectFailed`` says th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Coroutine, Sequence, Set
 from functools import partial
 from math import inf
 
@@ -106,6 +106,10 @@ class IntentRelay(EffectRuns):
     def share(self, sender: Sender, changes: AnswerSignal) -> None:
         """Other workers have shards of this store: what is sent to one of their instances goes through its inbox."""
         self.others = Messenger(sender, changes, self.clock, self._supervisor)
+
+    def beside(self, work: Coroutine[None, None, None], name: str) -> None:
+        """Runs it until it ends or the relay closes."""
+        self._supervisor.start(work, name)
 
     async def gain_shards(self, shards: Set[int]) -> None:
         """The same for shards that are ours since a moment, while what we had before goes on. Raises what the store raises."""
@@ -341,7 +345,7 @@ class IntentRelay(EffectRuns):
             self.service.registry[spec.target].payload_model(spec.trigger)
             payload = emitted.payload if emitted.payload is not None else NOTHING
             pending = delivery.pending(self.clock, to, spec.trigger, payload, sent_id(delivery.id), sent=True)
-            settled = await self._sent(pending)
+            settled = await self.bring(pending)
         except OnexError as error:
             if self.service.closed is not None:
                 raise
@@ -353,9 +357,11 @@ class IntentRelay(EffectRuns):
         elif not settled:
             self.service.settle(delivery.pointer)
 
-    async def _sent(self, pending: Pending) -> bool:
-        """Returns when the receiver has applied it: True if the same commit has settled its row. Not so the first time if an
-        earlier owner of the row wrote it into our inbox, and that twin is in flight. Raises what it is refused with."""
+    async def bring(self, pending: Pending) -> bool:
+        """A message to its receiver, wherever that is. Returns when it is applied: True if the same commit has settled its row.
+        Not so the first time if an earlier owner of the row wrote it into our inbox, and that twin is in flight.
+
+        Raises what it is refused with."""
         while True:
             shard = self.service.shard_of(pending)
             try:

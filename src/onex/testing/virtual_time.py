@@ -37,6 +37,7 @@ from pydantic import BaseModel
 from ..adapters.memory.store import MemoryStore
 from ..adapters.watchdog import Watchdog
 from ..app import App, load_app
+from ..contracts.model.schedule import SCHEDULE
 from ..engine.arguments import workflow_key
 from ..engine.awaited_status import TERMINAL
 from ..engine.intake import PayloadInput
@@ -57,6 +58,7 @@ from ..settings import read_settings
 from ..simulation.clock import EPOCH_US, SimClock, SimIds, stream
 from ..simulation.loop import SimLoop, UnsimulatedError
 from ..wiring.environment import environment
+from ..wiring.schedules import Schedules
 from ..wiring.served import ServedApp
 from ..wiring.store_access import StoreBlobs
 
@@ -80,7 +82,10 @@ class VirtualRun:
         self._store = MemoryStore()
         self._watchdog = Watchdog(read_settings().step_budget_s)
         self._calls: dict[str, list[ModelIntent[BaseModel]]] = {}
-        served = ServedApp(app, StoreBlobs(self._store), _at_once, _Here(app), executors, self._watchdog, None)
+        schedules = Schedules(app) if SCHEDULE in app.workflows else None
+        served = ServedApp(
+            app, StoreBlobs(self._store), _at_once, _Here(app), executors, self._watchdog, None, schedules
+        )
         try:
             self.engine = ReducerPatternEngine(
                 self._store,
@@ -92,7 +97,11 @@ class VirtualRun:
                 limits=LIMITS,
                 check_all=True,
             )
+            if schedules is not None:
+                schedules.connected(self.engine)
             self.run(self.engine.start("a virtual run"))
+            if schedules is not None:
+                self.run(schedules.declare())
         except BaseException:
             self._end()
             raise

@@ -54,7 +54,7 @@ def _app_json(app: InspectedApp) -> dict[str, object]:
             "triggers": len(triggers_of(one)),
             "intents": len(one.contract.intents),
         }
-        for one in (app.app.workflows.values() if app.app else ())
+        for one in (app.app.written.values() if app.app else ())
     ]
     return {"path": str(app.path), "ok": app.app is not None, "files": app.files, "workflows": workflows}
 

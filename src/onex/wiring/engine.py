@@ -64,6 +64,7 @@ from .compute_workers import reached_workers
 from .effect_threads import EffectThreads
 from .encrypted import encrypted
 from .environment import environment
+from .schedules import Schedules, schedules_of
 from .served import ServedApp, check_targets
 from .store_access import (
     ReadableStore,
@@ -120,6 +121,7 @@ class WiredEngine(ReducerPatternEngine):
         self.findings: Sequence[Finding] = ()  # warnings of the app
         self.bus: ConnectedBus | None = None
         self._projections: dict[str, Materializer] = {}
+        self.schedules: Schedules | None = None
 
     async def start(self, owner: str) -> Self:
         """Takes the store over. ``stranded`` then holds the rows that this code has no place for; the others run.
@@ -319,7 +321,8 @@ async def _open(
         watchdog = Watchdog(settings.step_budget_s)
         blobs = StoreBlobs(store)
         effects = EffectContext(blobs, SystemClock(), secrets=secrets, telemetry=telemetry)
-        registry = ServedApp(loaded, blobs, EffectThreads(), pool, given, watchdog, effects).registry()
+        loaded, schedules = await schedules_of(loaded, store)
+        registry = ServedApp(loaded, blobs, EffectThreads(), pool, given, watchdog, effects, schedules).registry()
         for workflow in alert_workflows(wanted.alerts, blobs, watchdog, effects):
             registry.register(workflow)
         effects.bus.check(has_bus=bool(bus))
@@ -338,7 +341,9 @@ async def _open(
         engine.findings = loaded.findings
         if wanted.ends_process:
             engine.service.crash_counts.owned = partial(watchdog.may_end_process, store.crash_file)
+        engine.schedules = schedules.connected(engine)
         await begin(engine)
+        schedules.start()
         if bus:
             await engine.connect(bus)
     except BaseException:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from ..adapters.watchdog import Watchdog
 from ..app import App, LoadedWorkflow
 from ..contracts.guard.problem import suggest
+from ..contracts.model.schedule import SCHEDULE
 from ..effects.build import built_executor
 from ..effects.context import EffectContext
 from ..engine.registry import ReducerRegistry, Workflow
@@ -30,6 +31,7 @@ from ..nodes.effect import NOBODY, ContainedExecutor, FunctionExecutor
 from ..nodes.given import GivenEffect, InvalidExecutor, given_executor
 from ..nodes.isolated_call import RunSync
 from ..ports import Blobs, Executor, Result, StepGuard
+from .schedules import Schedules
 
 INSIDE = (EnumIntentType.TIMER, EnumIntentType.ACTION_SEND)
 """The engine serves these itself."""
@@ -75,7 +77,8 @@ class NoOutside:
 class ServedApp(NamedTuple):
     """What makes the executors of one app. ``run_sync`` runs functions that are not async; ``workers`` run compute functions.
 
-    ``context`` is for built-in effects, and is closed by the engine; None where nothing outside may be reached.
+    ``context`` is for built-in effects, and is closed by the engine; None where nothing outside may be reached. ``schedules`` fires
+    those of the app.
     """
 
     app: App
@@ -85,6 +88,7 @@ class ServedApp(NamedTuple):
     given: Mapping[str, GivenEffect]
     watchdog: Watchdog
     context: EffectContext | None
+    schedules: Schedules | None = None
 
     def registry(self) -> ReducerRegistry:
         """Raises InvalidExecutor."""
@@ -125,7 +129,8 @@ class ServedApp(NamedTuple):
                     continue
                 built = built_executor(target, declared, calls, result_model, self.context)
                 executors[target] = ContainedExecutor(built, target, at_once.get(target, 1))
-        for target, given in self.given.items():
+        fired = {} if self.schedules is None or one.name != SCHEDULE else self.schedules.effects
+        for target, given in {**fired, **self.given}.items():
             executors[target] = given_executor(
                 given, target, at_once.get(target, 1), self.blobs, self.run_sync, result_model, events
             )

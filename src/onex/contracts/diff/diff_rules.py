@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from ..model.contract import ModelResourceLimits
 from ..model.fsm import ModelFSMSubcontract, ModelFSMTransition, ModelIntentRetry
 from ..model.part import ModelContractVersion, Use
+from ..model.schedule import ModelSchedule
 from .impact import DiffRule, FieldPair, Impact, ImpactOf, adds, breaks, owes_nothing, words_differ
 
 
@@ -256,6 +257,7 @@ _VERSION = DiffRule.always(words_differ("the version of a part; its changes are 
 _NAMED = DiffRule.always(words_differ("another name for the same"))
 _ACTIONS = DiffRule(added=adds("{name} is done too"), removed=breaks("{name} is no longer emitted"))
 _RUNS = DiffRule.always(adds("it runs differently"))
+_SCHEDULED = DiffRule.always(adds("it fires otherwise"))
 _SERVED = DiffRule.always(breaks("another handler runs it"))
 _RETRY = DiffRule(adds("its retries differ"))
 _PLACE = DiffRule.always(words_differ("the value stands elsewhere"))
@@ -306,6 +308,10 @@ RULES: Mapping[str, DiffRule] = {
     "ModelContractReducer.resource_limits": DiffRule(
         added=breaks("an instance may take less now"), removed=adds("an instance may take more now")
     ),
+    "ModelContractWorkflow.schedules": DiffRule(
+        added=adds("schedule {name} fires, too"), removed=breaks("schedule {name} fires no more")
+    ),
+    **{f"ModelSchedule.{field}": _SCHEDULED for field in ModelSchedule.model_fields if field != "description"},
     **{f"ModelResourceLimits.{field}": DiffRule.always(_quota) for field in ModelResourceLimits.model_fields},
     "ModelContractReducer.intents": DiffRule(
         added=adds("{name} may be emitted too"), removed=breaks("{name} is no longer emitted")

@@ -56,9 +56,13 @@ EXAMPLES: Mapping[str, list[JsonValue]] = {
     "expression": ["payload.items.size() > 0", "amount greater_than 0"],
     "type": ["api_call"],
     "target": ["bank"],
+    "cron": ["30 2 * * MON-FRI"],
+    "zone": ["Europe/Berlin"],
+    "not_on": [["12-25", "2026-12-31/2027-01-02"]],
+    "ModelSchedule.payload": [{"day": "{date}"}],
     "outcomes": [{"succeeded": "charged", "failed": "declined", "unknown": "in_doubt"}],
 }
-"""Examples of values in a workflow of ours, by key."""
+"""Examples of values in a workflow of ours, by key; by class and key where a key means another thing there."""
 _ACTS = {
     "engine": "the engine runs by it",
     "check": "`onex check` judges it",
@@ -155,8 +159,9 @@ def _block(schema: Schema, model: type[BaseModel], *, is_ours: bool) -> Schema:
         bare = {key: value for key, value in own.items() if key not in ("title", "description")}
         if "$ref" in bare:  # draft 7 ignores the keys beside a $ref
             bare["allOf"] = [{"$ref": bare.pop("$ref")}]
-        if is_ours and name in EXAMPLES:
-            bare["examples"] = EXAMPLES[name]
+        examples = EXAMPLES.get(f"{model.__name__}.{name}", EXAMPLES.get(name))
+        if is_ours and examples is not None:
+            bare["examples"] = examples
         fields[name] = {"description": f"{words}.", **(bare if is_ours else {"anyOf": [bare, True]})}
     made: Schema = {"type": "object"} if is_ours else {}
     if model.__doc__:

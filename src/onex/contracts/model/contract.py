@@ -51,6 +51,7 @@ from .part import (
     Word,
     WorkflowType,
 )
+from .schedule import SCHEDULES_MAX, ModelSchedule
 from .target import BLOCKS, ModelIntentCall, ModelTarget
 from .unenforced import UnenforcedFields
 from .workflow import ModelWorkflowCoordination
@@ -218,17 +219,24 @@ class ModelContractWorkflow(ModelOrchestration, ModelContractReducer):
     targets: Annotated[dict[Target, ModelTarget], Field(max_length=TARGETS_MAX), ENGINE] = Field(default_factory=dict)
     intents: Annotated[tuple[ModelIntentCall, ...], Field(max_length=INTENTS_MAX), ENGINE] = ()
     event_bus: Annotated[ModelWorkflowBus | None, ENGINE] = None
+    schedules: Annotated[tuple[ModelSchedule, ...], Field(max_length=SCHEDULES_MAX), ENGINE] = ()
 
     @property
     def decided(self) -> dict[str, JsonValue]:
-        """What its code is: all that is said, without how its targets are reached, which decides no state."""
+        """What its code is: all that is said, without what decides no state: how targets are reached, and schedules."""
         calls = dict.fromkeys(BLOCKS, True)
         stage = {**calls, "compensate": calls}
         tasks = {"__all__": {**stage, "stages": {"__all__": stage}}}
         return self.model_dump(
             mode="json",
             exclude_defaults=True,
-            exclude={"targets": True, "event_bus": True, "intents": {"__all__": calls}, "tasks": tasks},  # type: ignore[arg-type]  # as pydantic says
+            exclude={
+                "targets": True,
+                "event_bus": True,
+                "schedules": True,
+                "intents": {"__all__": calls},
+                "tasks": tasks,
+            },  # type: ignore[arg-type]  # as pydantic says
         )
 
     @property

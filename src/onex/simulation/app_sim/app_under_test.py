@@ -15,7 +15,7 @@ import ast
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from types import ModuleType
@@ -93,6 +93,7 @@ def load_app_under_test(path: Path | str, *, real_compute: bool = False) -> AppU
         FINDER.mount(folder, folder.digest)
     )  # simulation.py is no code of the app's: it may have changed alone
     app = load_app(path, _targets(folder))
+    app = replace(app, workflows=app.written)  # schedules are the engine's, and are simulated with it
     module = _module(folder, app)
     found = vars(module) if module is not None else {}
     actions = found.get("actions")
