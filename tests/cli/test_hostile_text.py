@@ -277,6 +277,12 @@ WORDS: dict[str, list[list[str]]] = {
         ["forward", "{app}", "--against", "{app}", "--json"],
         ["forward", NASTY, "--against", NASTY],
     ],
+    "shadow": [
+        ["shadow", "{app}", "--for", "1s"],
+        ["shadow", "{app}", "--for", "1s", "--json"],
+        ["shadow", NASTY],
+        ["shadow", "{app}", "--for", NASTY],
+    ],
     "migrate": [
         ["migrate", "--check", "{app}"],
         ["migrate", "--check", "{app}", "--json"],

@@ -94,6 +94,7 @@ COMMANDS = {
         "replay": ("replay", "Fold the log again and compare every byte with what was stored."),
         "whatif": ("whatif", "Fold recorded actions on other code, and show what would be different."),
         "forward": ("forward", "Continue what is in flight under new code, and show what would go wrong."),
+        "shadow": ("shadow", "Fold live actions on other code, and show what it would decide otherwise."),
         "migrate": ("migrate", "Try an app's migrations on everything in a store."),
         "export": ("export_import", "Write recorded instances into one file, without their secrets."),
         "import": ("export_import", "Make a new store from exported files, to read and replay."),

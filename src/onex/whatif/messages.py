@@ -72,6 +72,11 @@ class MessageChanges:
             return None
         return next((extra for _, extra in sorted(extras.items()) if extra.precedes(entry)), None)
 
+    def forget(self) -> None:
+        self.withdrawn.clear()
+        self.extra.clear()
+        self.refused.clear()
+
     def __bool__(self) -> bool:
         return bool(self.withdrawn or self.extra or self.refused)
 

@@ -131,9 +131,13 @@ class WhatIf:
                 version, refusals = entry.version, compare.refusals
                 if redacted and version >= redacted:
                     compare.open(entry, "what was recorded of it is redacted")
-                if (why := self._open_before(entry, refold.workflow)) is not None:
+                code, is_type = self._codes.get(entry.code_id, UNKNOWN_CODE), self._intent_is_a_type
+                if is_foreign(entry.row, intent_is_a_type=is_type):
+                    self.receivers.add(stored.key.workflow_type)
+                why = open_before(entry, refold.workflow, self.messages, code, intent_is_a_type=is_type)
+                if why is not None:
                     compare.open(entry, why)
-                if not await compare.take(entry, self.new_messages, self._codes.get(entry.code_id, UNKNOWN_CODE)):
+                if not await compare.take(entry, self.new_messages, code):
                     break
                 if compare.refusals > refusals and is_foreign(entry.row, intent_is_a_type=self._intent_is_a_type):
                     self.new_messages.refused.add(entry.row.action_id)
@@ -145,30 +149,6 @@ class WhatIf:
         if result.opened is not None:
             await self._withdraw_from(stored.key, result.opened.version - 1, stored.version)
         return result
-
-    def _open_before(self, entry: LogEntry, workflow: Workflow) -> str | None:
-        """Why the branch is open from this row on: what other instances send, or a migration that is missing. None: it is not."""
-        row = entry.row
-        if is_foreign(row, intent_is_a_type=self._intent_is_a_type):
-            self.receivers.add(entry.key.workflow_type)
-            if row.action_id in self.messages.withdrawn:
-                return f"{row.issuer} sent it, and not the same in the other code"
-        extra = self.messages.before(entry)
-        if extra is not None:
-            return f"before it {extra.what}, which is not recorded"
-        return self._not_read(self._codes.get(entry.code_id, UNKNOWN_CODE).state_schema, workflow)
-
-    def _not_read(self, schema: int, workflow: Workflow) -> str | None:
-        """Why states of this schema are not compared: the other code is older, or has no migration from there to its own."""
-        now = workflow.code.state_schema
-        if schema > now:
-            return f"its state is of schema {schema}, the other code knows up to {now}"
-        gaps = workflow.migrations.missing(schema, now)
-        return (
-            f"its state is of schema {schema}, and nothing migrates it from {gaps[0]} to {gaps[0] + 1}"
-            if gaps
-            else None
-        )
 
     async def _withdraw_from(self, key: WorkflowKey, version: int, last: int) -> None:
         """Withdraws every message behind ``version``: whether it is still sent is not known."""
@@ -192,6 +172,27 @@ class WhatIf:
             if entry.version != number:
                 raise StateConsistencyError(f"version {entry.version} of {key} follows version {number - 1}")
         return rows
+
+
+def open_before(
+    entry: LogEntry, workflow: Workflow, messages: MessageChanges, code: Code, *, intent_is_a_type: bool
+) -> str | None:
+    """Why a branch is open from this row on: what other instances send, or a migration that is missing. None: it is not.
+
+    ``code`` made the row.
+    """
+    row, schema, now = entry.row, code.state_schema, workflow.code.state_schema
+    if is_foreign(row, intent_is_a_type=intent_is_a_type) and row.action_id in messages.withdrawn:
+        return f"{row.issuer} sent it, and not the same in the other code"
+    extra = messages.before(entry)
+    if extra is not None:
+        return f"before it {extra.what}, which is not recorded"
+    if schema > now:
+        return f"its state is of schema {schema}, the other code knows up to {now}"
+    gaps = workflow.migrations.missing(schema, now)
+    if gaps:
+        return f"its state is of schema {schema}, and nothing migrates it from {gaps[0]} to {gaps[0] + 1}"
+    return None
 
 
 def sent_to(registry: ReducerRegistry) -> dict[str, frozenset[str]]:
