@@ -11,6 +11,9 @@ import pytest
 
 import onex
 from onex.contracts.model.schedule import SCHEDULE
+from onex.monitoring.engine_metrics import EngineMetrics
+from onex.monitoring.engine_probes import EngineProbes
+from onex.monitoring.resources import LoopLag
 from onex.wiring.engine import WiredEngine
 from tests.cli.conftest import STORE, Commands
 
@@ -118,3 +121,15 @@ def test_a_store_without_schedules_says_so(commands: Commands, place: Path) -> N
     told = commands("schedules")
     assert told.code == 0 and "no schedules" in told.err
     assert commands("ls", "--json").out == ""
+
+
+def test_missed_firings_are_a_metric_where_the_app_has_schedules(place: Path) -> None:
+    async def told(folder: Path) -> bool:
+        async with await onex.open("memory:", folder) as engine:
+            probes = EngineProbes(engine, fresh_s=0.0)
+            text = (await EngineMetrics(engine, probes, LoopLag()).text()).decode()
+            await probes.close()
+            return "onex_schedules_missed_total 0.0" in text
+
+    assert asyncio.run(told(app(place, NIGHTLY)))
+    assert not asyncio.run(told(app(place)))

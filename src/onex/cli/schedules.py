@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 from pydantic import JsonValue
+from pydantic import ValidationError as PydanticError
 
 from ..contracts.due_times import DueTime, due_after, fires_at, schedule_id, utc_text, zone_of
 from ..contracts.model.schedule import SCHEDULE, ModelSchedule
@@ -100,9 +101,18 @@ async def _all(reader: Reader) -> list[tuple[Stored, Schedule]]:
     found: list[tuple[Stored, Schedule]] = []
     after = None
     while rows := await reader.instances(SCHEDULE, None, after, PAGE):
-        found += [(row, Schedule.model_validate_json(row.state)) for row in rows]
+        found += [(row, _state(row)) for row in rows]
         after = rows[-1].key
     return found
+
+
+def _state(row: Stored) -> Schedule:
+    """Of a row that cannot be read here, the status alone."""
+    try:
+        return Schedule.model_validate_json(row.state)
+    except PydanticError:
+        note(f"the state of {row.key} cannot be read here; is it encrypted? ONEX_CODEC_KEYS names the keys")
+        return Schedule(status=row.status)
 
 
 def _named(found: Sequence[tuple[Stored, Schedule]], name: str) -> tuple[Stored, Schedule]:

@@ -51,6 +51,7 @@ class StoreFigures(NamedTuple):
     up: bool = False
     counts: Counts | None = None
     late_ms: Mapping[str, float] | None = None
+    missed: int | None = None
 
 
 class EngineMetrics:
@@ -82,13 +83,15 @@ class EngineMetrics:
 
     async def _ask_store(self) -> None:
         probes = self._probes
-        up, counts, late_ms = await asyncio.gather(
-            _answer(probes.stopped), _answer(probes.counts), _answer(probes.late_ms)
+        up, counts, late_ms, missed = await asyncio.gather(
+            _answer(probes.stopped), _answer(probes.counts), _answer(probes.late_ms), _answer(probes.missed)
         )
         self._stored = StoreFigures()
         if up is not None:
             counts = counts or probes.counts.last
-            self._stored = StoreFigures(True, counts and counts.value, late_ms and late_ms.value)
+            self._stored = StoreFigures(
+                True, counts and counts.value, late_ms and late_ms.value, missed and missed.value
+            )
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: the registry need not read the engine to know the names."""
@@ -172,6 +175,10 @@ class EngineMetrics:
                 type_only,
             )
             yield _gauge("onex_rejections_kept", "Rows of refused actions.", {(): counts.rejections})
+        if self._stored.missed is not None:
+            yield _counter(
+                "onex_schedules_missed_total", "Firings that were due while no engine ran.", self._stored.missed
+            )
 
     @property
     def _types(self) -> list[str]:

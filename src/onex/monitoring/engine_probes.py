@@ -25,7 +25,8 @@ STOPPED_COUNTED: Final = 1000
 
 class EngineProbes:
     """``stopped``: held and dead intents; ``late_ms``: how late each projection is; ``lacks``: which shards a worker lacks, as a
-    sentence; ``counts``: what the store holds. Each raises what the store raises."""
+    sentence; ``counts``: what the store holds; ``missed``: firings of schedules, None where the app has none. Each raises what the
+    store raises."""
 
     def __init__(self, engine: WiredEngine, fresh_s: float = FRESH_S) -> None:
         self._engine = engine
@@ -33,6 +34,7 @@ class EngineProbes:
         self.late_ms = Probe(self._late_ms, within_s=LOOK_S, fresh_s=fresh_s)
         self.lacks = Probe(self._lacks, within_s=LOOK_S, fresh_s=fresh_s)
         self.counts = Probe(self._counts, within_s=LOOK_S)
+        self.missed = Probe(self._missed, within_s=LOOK_S, fresh_s=fresh_s)
 
     async def _stopped(self) -> Mapping[str, int]:
         return await count_stopped(self._engine.reader)
@@ -50,8 +52,13 @@ class EngineProbes:
         self.counts.fresh_s = max(COUNT_AGAIN_S, COUNT_SHARE * (loop.time() - begun_s))
         return counts
 
+    async def _missed(self) -> int | None:
+        return None if self._engine.schedules is None else await self._engine.schedules.missed()
+
     async def close(self) -> None:
-        await asyncio.gather(*(probe.close() for probe in (self.stopped, self.late_ms, self.lacks, self.counts)))
+        await asyncio.gather(
+            *(probe.close() for probe in (self.stopped, self.late_ms, self.lacks, self.counts, self.missed))
+        )
 
 
 async def count_stopped(reader: Reader) -> Counter[str]:

@@ -130,6 +130,13 @@ class Schedules:
         action_id = uuid5(_id_of(key), f"{trigger}/{version}/{blake3(to_json(said)).hexdigest()}")
         await self._send(key, trigger, said, action_id)
 
+    async def missed(self) -> int | None:
+        """How many firings were missed, of all schedules of the store; None where the app has none."""
+        if not self._has_some:
+            return None
+        found = [from_json(one.state).get("missed") for one in (await _known(self._its_engine)).values()]
+        return sum(number for number in found if isinstance(number, int))
+
     # --- what they ask for --------------------------------------------------------------------------------------------------
 
     @property
