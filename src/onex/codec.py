@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
+from .code_use import CodeUses
 from .kernel.data_key import WrappedKey
 from .ports import Projections, Reader, Retention, Sender, ShardLeases, Store
 
@@ -58,7 +59,7 @@ class StoreChanges(Protocol):
     async def changed(self) -> None: ...
 
 
-class Sealable(Store, Reader, Sender, Projections, Retention, KeyTables, Protocol):
+class Sealable(Store, Reader, CodeUses, Sender, Projections, Retention, KeyTables, Protocol):
     """A store whose values can be encrypted: it keeps wrapped keys beside its rows."""
 
     def watch(self) -> StoreChanges: ...

@@ -77,11 +77,11 @@ def one_ride(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "store.db"
 
 
-def begin_while_the_bank_is_closed(place: Path) -> None:
+def begin_while_the_bank_is_closed(place: Path, key: str = "rides:0") -> None:
     """One ride whose charge was tried, and waits to be tried again."""
     closed = place / "bank.closed"
     closed.touch()
-    asyncio.run(_begin("rides:0", until="charging"))
+    asyncio.run(_begin(key, until="charging"))
     closed.unlink()
 
 

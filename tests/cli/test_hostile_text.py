@@ -272,6 +272,7 @@ WORDS: dict[str, list[list[str]]] = {
         ["whatif", "--against", NASTY],
         ["whatif", "--against", "x", "--since", NASTY],
     ],
+    "versions": [["versions"], ["versions", "--json"], ["versions", "--type", NASTY]],
     "forward": [
         ["forward", "{app}", "--against", "{app}"],
         ["forward", "{app}", "--against", "{app}", "--json"],

@@ -69,6 +69,7 @@ COMMANDS = {
             "alerts",
             "Report whether each objective is met over its window: target, measured, and what is left of its error budget.",
         ),
+        "versions": ("versions", "Show which code instances stand on, and what holds an old one."),
         "log": ("log", "Show applied actions, of all instances or of one."),
         "projection": ("projection", "Show a projection: its rows, its watermark, and how far it is behind."),
         "rejections": ("rejections", "Show refused actions, the newest first."),

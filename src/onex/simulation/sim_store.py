@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import Protocol, TypeVar
 
 from ..adapters.memory.store import MemoryStore
+from ..code_use import CodeUse
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import CommitUnknown, FencedError, TemporaryDatabaseError, TransactionError
 from ..ports import (
@@ -259,6 +260,9 @@ class SimStore:
 
     async def counts(self) -> Counts:
         return await self._read("counts", lambda base: base.counts())
+
+    async def code_uses(self) -> Sequence[CodeUse]:
+        return await self._read("code_uses", lambda base: base.code_uses())
 
     async def in_flight(self, limit: int) -> Sequence[InFlight]:
         return await self._read("in_flight", lambda base: base.in_flight(limit))

@@ -18,6 +18,7 @@ from ..adapters.postgres.address import SCHEMES, Address, owner_file
 from ..adapters.sqlite.location import real_path
 from ..adapters.sqlite.store import SqliteStore
 from ..adapters.store_errors import StoreMissing
+from ..code_use import CodeUses
 from ..codec import KeyTables
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import DatabaseConnectionError, OwnershipLost, StateConsistencyError, ValidationError
@@ -122,7 +123,7 @@ class ClosableSender(Sender, Protocol):
     async def close(self) -> None: ...
 
 
-class ReadableStore(Reader, Projections, Protocol):
+class ReadableStore(Reader, Projections, CodeUses, Protocol):
     """What any process may read: the log, states, outbox, and projections."""
 
 
@@ -136,7 +137,7 @@ class WatchedReader(ReadableStore, Protocol):
         """For one who waits for a change."""
 
 
-class KeptStore(Store, Reader, Sender, Projections, Retention, KeyTables, Protocol):
+class KeptStore(Store, Reader, CodeUses, Sender, Projections, Retention, KeyTables, Protocol):
     """All that one handle on a store can do which outlives its process."""
 
     def watch(self) -> Watch:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ...code_use import CodeUse
 from ...codec import Sealable, blob_owner
 from ...kernel.action import WorkflowKey
 from ...kernel.data_key import WrappedKey
@@ -157,6 +158,9 @@ class SealedReads:
 
     async def counts(self) -> Counts:
         return await self.inner.counts()
+
+    async def code_uses(self) -> Sequence[CodeUse]:
+        return await self.inner.code_uses()
 
     async def in_flight(self, limit: int) -> Sequence[InFlight]:
         return await self.inner.in_flight(limit)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from ...code_use import CodeUse
 from ...kernel.action import WorkflowKey
 from ...kernel.data_key import WrappedKey
 from ...kernel.errors import EngineClosed
@@ -245,6 +246,17 @@ class MemoryReads:
 
     async def data_keys(self, owners: Sequence[str]) -> Mapping[str, WrappedKey]:
         return {owner: self.tables.keys[owner] for owner in owners if owner in self.tables.keys}
+
+    async def code_uses(self) -> Sequence[CodeUse]:
+        found: dict[tuple[int, str, bool, bool], CodeUse] = {}
+        began = sorted((one for one in self.tables.stored.values() if one.version), key=lambda one: one.instance)
+        for one in began:
+            alike = (one.code_id, one.status, one.terminal, bool(one.held))
+            use = found.get(alike, CodeUse(*alike, 0, one.key, one.last_us, one.last_us))
+            if one.last_us < use.first_us:
+                use = use._replace(first=one.key, first_us=one.last_us)
+            found[alike] = use._replace(instances=use.instances + 1, last_us=max(use.last_us, one.last_us))
+        return [found[alike] for alike in sorted(found)]
 
     async def in_flight(self, limit: int) -> Sequence[InFlight]:
         states = [

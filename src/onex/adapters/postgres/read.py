@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ...code_use import CodeUse
 from ...kernel.action import WorkflowKey
 from ...kernel.data_key import WrappedKey
 from ...kernel.errors import StateConsistencyError
@@ -27,6 +28,7 @@ from ...ports import (
     SnapshotRow,
     Stored,
 )
+from ..code_use_sql import OF_POSTGRES, code_uses_of
 from ..sql_rows import LOG, OWN, STORED, entry_of, outbox_row, own_entries, place_of, pointer_of, stored_of
 from .in_flight import INTENTS, OUTCOMES, STANDING, counted, intent_name, outcome_name
 from .link import Connection, Link
@@ -258,6 +260,9 @@ class PostgresReads:
             list(owners),
         )
         return {row[0]: WrappedKey(*row) for row in rows}
+
+    async def code_uses(self) -> Sequence[CodeUse]:
+        return code_uses_of(await self._fetch(OF_POSTGRES))
 
     async def in_flight(self, limit: int) -> Sequence[InFlight]:
         found = [

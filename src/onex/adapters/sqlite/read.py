@@ -11,6 +11,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
+from ...code_use import CodeUse
 from ...kernel.action import WorkflowKey
 from ...kernel.data_key import WrappedKey
 from ...kernel.errors import StateConsistencyError
@@ -19,7 +20,6 @@ from ...ports import (
     Code,
     Counts,
     EnumAttempt,
-    EnumInFlight,
     EnumOutboxState,
     Env,
     InboxRow,
@@ -34,9 +34,11 @@ from ...ports import (
     Stored,
 )
 from ...records import Damage
+from ..code_use_sql import OF_SQLITE, code_uses_of
 from ..sql_rows import LOG, OWN, STORED, OwnColumns, entry_of, outbox_row, own_entries, stored_of
 from .data_keys import keys_of
 from .errors import translates_errors
+from .in_flight import in_flight_of
 from .integrity import checksum_damage, damage_in
 from .location import StoreFiles, real_path, wal_path
 from .rows import OUTBOX, OUTBOX_TYPES, STORED_TYPES, held_of, unreadable
@@ -47,27 +49,6 @@ _BACK = """with recursive back(n, prev, version) as (
   select n, prev, version from log where n = ?
   union all
   select l.n, l.prev, l.version from back b join log l on l.n = b.prev where b.version > ?)"""
-# With ``min`` SQLite takes the other columns from the row of the minimum. Names come out of JSON that may be damaged, so they
-# are read as bytes, or are null.
-_STANDING = """select workflow_type, state_schema, status, count(*), instance_id, min(instance)
-  from (select workflow_type, instance_id, state_schema, status, instance, terminal, version from workflow_state
-    order by instance desc limit ?) where terminal = 0 and version > 0
-  group by 1, 2, 3 order by 1, 2, 3"""
-_INTENTS = """with o as materialized (select n, ordinal, instance, timer from outbox order by n, ordinal limit ?),
-  named as (select o.n, o.ordinal, w.workflow_type, w.instance_id, l.payload_schema, o.timer <> '' as timer,
-    cast(case when o.timer <> '' then o.timer when json_valid(cast(l.intents as text))
-      then json_extract(cast(l.intents as text), '$[' || o.ordinal || '].name') end as blob) as name
-    from o join log l on l.n = o.n join workflow_state w on w.instance = o.instance)
-  select workflow_type, payload_schema, name, count(*), instance_id, timer, ordinal, min(n) from named
-  group by 1, 2, 3, 6 order by 1, 2, 3, 6"""
-_OUTCOMES = """with o as materialized (select n, ordinal, instance, cast(result as text) as result from outbox
-    where state = 'held' and timer = '' limit ?),
-  named as (select o.n, o.ordinal, w.workflow_type, w.instance_id,
-    case when json_valid(o.result) then coalesce(json_extract(o.result, '$.schema'), 1) else 1 end as schema,
-    cast(case when json_valid(o.result) then json_extract(o.result, '$.kind') end as blob) as kind
-    from o join workflow_state w on w.instance = o.instance)
-  select workflow_type, schema, kind, count(*), instance_id, 0, ordinal, min(n) from named
-  group by 1, 2, 3 order by 1, 2, 3"""
 _SHORT = 256  # up to so many rows of an instance, sorting is cheaper than walking back
 
 
@@ -340,18 +321,11 @@ class SqliteReads:
 
     @translates_errors
     def in_flight(self, limit: int) -> Sequence[InFlight]:
-        execute = self._connection.execute
-        found = [
-            InFlight(EnumInFlight.STATE, workflow_type, schema, status, rows, WorkflowKey(workflow_type, instance_id))
-            for workflow_type, schema, status, rows, instance_id, _ in execute(_STANDING, (limit,))
-        ]
-        for what, query in ((EnumInFlight.INTENT, _INTENTS), (EnumInFlight.OUTCOME, _OUTCOMES)):
-            for workflow_type, schema, name, rows, instance_id, timer, ordinal, n in execute(query, (limit,)):
-                label = (name or b"").decode("utf-8", "replace")
-                first, pointer = WorkflowKey(workflow_type, instance_id), Pointer(0, n, ordinal)
-                of = schema if isinstance(schema, int) else 1
-                found.append(InFlight(what, workflow_type, of, label, rows, first, bool(timer), pointer))
-        return found
+        return in_flight_of(self._connection, limit)
+
+    @translates_errors
+    def code_uses(self) -> Sequence[CodeUse]:
+        return code_uses_of(self._connection.execute(OF_SQLITE))
 
     @translates_errors
     def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:

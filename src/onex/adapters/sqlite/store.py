@@ -27,6 +27,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from ...code_use import CodeUse
 from ...kernel.action import WorkflowKey
 from ...kernel.data_key import WrappedKey
 from ...kernel.errors import EngineClosed
@@ -306,6 +307,9 @@ class SqliteStore:
 
     async def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
         await self._writes.call(lambda core: core.add_data_keys(keys))
+
+    async def code_uses(self) -> Sequence[CodeUse]:
+        return await self._reads.call(lambda core: core.code_uses())
 
     async def in_flight(self, limit: int) -> Sequence[InFlight]:
         return await self._reads.call(lambda core: core.in_flight(limit))

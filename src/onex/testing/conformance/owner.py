@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, Self, TypedDict, Unpack
 
+from ...code_use import CodeUses
 from ...kernel.action import WorkflowKey
 from ...kernel.lease import Lease
 from ...kernel.route import shard_of
@@ -54,8 +55,8 @@ def row(name: str, *outbox: NewIntent, issued_us: int = 1_000, status: str = "op
     )  # fmt: skip
 
 
-class AnyStore(Store, Reader, Sender, Projections, Retention, Protocol):
-    """One object that implements all five ports."""
+class AnyStore(Store, Reader, CodeUses, Sender, Projections, Retention, Protocol):
+    """One object that implements all six ports."""
 
 
 class AnySharedStore(AnyStore, ShardLeases, Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...code_use import CodeUse
 from ...kernel.action import WorkflowKey
 from ...ports import (
     Counts,
@@ -213,3 +214,29 @@ class Reading(Suite):
             InFlight(EnumInFlight.OUTCOME, "orders", 2, "packed", 1, A, pointer=Pointer(0, 1, 2)),
         ]
         assert [one.rows for one in await owner.store.in_flight(1) if one.what is EnumInFlight.INTENT] == [1]
+
+    @behaviour
+    async def test_instances_are_counted_by_the_code_they_stand_on(self, place: Place) -> None:
+        """The first is the one that was changed longest ago; one that goes on under new code stands on that."""
+        owner = await place.owner()
+        old, (new, _) = owner.code_id, await owner.store.intern(CODE._replace(contract_version="2.0.0"), ENV)
+        assert await owner.store.code_uses() == []
+        later, d = WorkflowKey("orders", "later"), WorkflowKey("orders", "d")
+        await owner.commit(
+            owner.change(later, row("l1", issued_us=3_000)),
+            owner.change(A, row("a1", issued_us=2_000)),
+            owner.change(B, row("b1", issued_us=4_000), held="it failed"),
+            owner.change(d, row("d1", issued_us=5_000), terminal=True, status="ended"),
+        )
+        assert await owner.store.code_uses() == [
+            CodeUse(old, "ended", True, False, 1, d, 5_000, 5_000),
+            CodeUse(old, "open", False, False, 2, A, 2_000, 3_000),
+            CodeUse(old, "open", False, True, 1, B, 4_000, 4_000),
+        ]
+        await owner.commit(owner.change(A, row("a2", issued_us=6_000), code_id=new))
+        assert await owner.store.code_uses() == [
+            CodeUse(old, "ended", True, False, 1, d, 5_000, 5_000),
+            CodeUse(old, "open", False, False, 1, later, 3_000, 3_000),
+            CodeUse(old, "open", False, True, 1, B, 4_000, 4_000),
+            CodeUse(new, "open", False, False, 1, A, 6_000, 6_000),
+        ]
