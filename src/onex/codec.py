@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from .code_use import CodeUses
 from .kernel.data_key import WrappedKey
-from .ports import Projections, Reader, Retention, Sender, ShardLeases, Store
+from .ports import Projections, Reader, Retention, SearchTables, Sender, ShardLeases, Store
 
 STORE_OWNER: Final = "#store"
 MASTER_KEY_BYTES: Final = 32
@@ -59,7 +59,7 @@ class StoreChanges(Protocol):
     async def changed(self) -> None: ...
 
 
-class Sealable(Store, Reader, CodeUses, Sender, Projections, Retention, KeyTables, Protocol):
+class Sealable(Store, Reader, CodeUses, Sender, Projections, Retention, SearchTables, KeyTables, Protocol):
     """A store whose values can be encrypted: it keeps wrapped keys beside its rows."""
 
     def watch(self) -> StoreChanges: ...

@@ -15,6 +15,8 @@ from pydantic import BaseModel
 from .kernel.action import WorkflowKey
 from .kernel.intent import ModelIntent
 from .kernel.membership import LiveWorker, Membership, ShardOwner, Worker
+from .kernel.search import SearchCode, SearchField, SearchFill, SearchSpec
+from .kernel.search_query import SearchPlace, SearchQuery
 from .kernel.user_code import StepGuard, StepOverrun
 from .records import (
     REJECTION_KEPT_US,
@@ -311,6 +313,40 @@ class Projections(Protocol):
         """Rows with this tag, or all, in the order of type and id, behind ``after``."""
 
 
+class SearchReads(Protocol):
+    """How any process finds instances by their search fields and by what every instance has."""
+
+    async def search_specs(self) -> Mapping[str, SearchSpec]:
+        """By workflow type, of those that have search fields now."""
+
+    async def find(
+        self, query: SearchQuery, after: SearchPlace | None, limit: int
+    ) -> Sequence[tuple[Stored, SearchCode]]:
+        """A page, in the order of the query, behind ``after``; with each the code in the column of the order."""
+
+    async def tally(self, query: SearchQuery, by: SearchField | None) -> Sequence[tuple[SearchCode, int]]:
+        """How many are found, by the codes of a column, in their order with None first; one row for all where no column is
+        given."""
+
+
+class SearchTables(SearchReads, Protocol):
+    """The owner's side of them: values move in the commit that changes the state (``KeyChange.search``)."""
+
+    async def declare_search(self, wanted: Mapping[str, Sequence[SearchField]]) -> Mapping[str, SearchSpec]:
+        """These types have these fields from now on, none where none are given; other types keep theirs. A list that is
+        another than
+        before is another spec, not filled unless there are no instances. Values of a type without fields are removed."""
+
+    async def unfilled(self, spec: SearchSpec, after: str, limit: int) -> Sequence[Stored]:
+        """Instances of its type that have no values of this spec, by id, behind the id ``after``. ``timers`` are left empty."""
+
+    async def fill_search(self, rows: Sequence[SearchFill]) -> None:
+        """Write these, each where its instance still stands at that version. What a commit changes at that moment is left out."""
+
+    async def search_filled(self, spec: SearchSpec) -> bool:
+        """Mark the spec as filled. False, and nothing is marked, where an instance has no values of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What an effect or a compute function gave back, with the blobs its value names."""
@@ -347,54 +383,11 @@ class Telemetry(Protocol):
 
 
 __all__ = [
-    "REJECTION_KEPT_US",
-    "STUCK",
-    "Applied",
-    "Attempt",
-    "Blobs",
-    "Clock",
-    "Code",
-    "Commit",
-    "Conflict",
-    "Counts",
-    "Cut",
-    "EnumAttempt",
-    "EnumInFlight",
-    "EnumOutboxState",
-    "Env",
-    "Executor",
-    "Ids",
-    "InFlight",
-    "InboxAnswer",
-    "InboxRow",
-    "IntentExecutionResult",
-    "Interpreter",
-    "KeyChange",
-    "LiveWorker",
-    "LogEntry",
-    "LogRow",
-    "Membership",
-    "NewBlob",
-    "NewIntent",
-    "Note",
-    "OutboxRow",
-    "Pointer",
-    "Position",
-    "ProjectionRow",
-    "Projections",
-    "Reader",
-    "Rejection",
-    "RejectionRow",
-    "Result",
-    "Retention",
-    "Sender",
-    "ShardLeases",
-    "ShardOwner",
-    "SnapshotRow",
-    "StepGuard",
-    "StepOverrun",
-    "Store",
-    "Stored",
-    "Telemetry",
-    "Worker",
-]
+    "REJECTION_KEPT_US", "STUCK", "Applied", "Attempt", "Blobs", "Clock", "Code", "Commit", "Conflict", "Counts", "Cut",
+    "EnumAttempt", "EnumInFlight", "EnumOutboxState", "Env", "Executor", "Ids", "InFlight", "InboxAnswer", "InboxRow",
+    "IntentExecutionResult", "Interpreter", "KeyChange", "LiveWorker", "LogEntry", "LogRow", "Membership", "NewBlob",
+    "NewIntent", "Note", "OutboxRow", "Pointer", "Position", "ProjectionRow", "Projections", "Reader", "Rejection",
+    "RejectionRow", "Result", "Retention", "SearchCode", "SearchField", "SearchFill", "SearchPlace", "SearchQuery",
+    "SearchReads", "SearchSpec", "SearchTables", "Sender", "ShardLeases", "ShardOwner", "SnapshotRow", "StepGuard",
+    "StepOverrun", "Store", "Stored", "Telemetry", "Worker",
+]  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from .kernel.action import ID_BYTES, OutcomeOf, WorkflowKey
 from .kernel.data_key import WrappedKey
 from .kernel.lease import Lease
+from .kernel.search import SearchMove
 
 
 class Position(NamedTuple):
@@ -154,8 +155,7 @@ class Attempt(NamedTuple):
     """One try of an intent that did not succeed, or the one that did after others. It stays when the intent is settled.
 
     ``began_us`` is 0 where the process ended before it could say. ``trace``: where code of the user raised, else ''.
-    Written twice, with the same pointer, number and beginning, it is one row.
-    """
+    Written twice, with the same pointer, number and beginning, it is one row."""
 
     pointer: Pointer
     attempt: int
@@ -183,7 +183,8 @@ class KeyChange(NamedTuple):
     outbox rows are deleted with it; a change may have no rows, and only settle or set the ``lease`` that stands from then on.
     Its ``notes``, ``rejections`` and ``answers`` are written exactly when the change is applied. ``row_blobs`` pairs the index
     of a row with the digest of a blob it names. ``snapshot_before`` writes the state before the first row (a change of code),
-    ``snapshot_after`` the one after the last. ``shard`` is the key's (``kernel.route.shard_of``).
+    ``snapshot_after`` the one after the last. ``search``: what of its search fields
+    changes. ``shard`` is the key's (``kernel.route.shard_of``).
     """
 
     key: WorkflowKey
@@ -210,6 +211,7 @@ class KeyChange(NamedTuple):
     answers: tuple[InboxAnswer, ...] = ()
     shard: int = 0
     lease: Lease | None = None
+    search: SearchMove | None = None
 
 
 class Commit(NamedTuple):
@@ -373,8 +375,7 @@ class EnumInFlight(StrEnum):
 class InFlight(NamedTuple):
     """What goes on in a store, by name: ``rows`` of one kind, type, schema and name, as the store spells it, ``first`` of them.
 
-    ``timer``: intents that are timers. ``pointer`` is where the first intent or outcome stands. A name that cannot be read is ''.
-    """
+    ``timer``: intents that are timers. ``pointer``: where the first intent or outcome stands. A name that cannot be read is ''."""
 
     what: EnumInFlight
     workflow_type: str

@@ -87,7 +87,7 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
     with sqlite3.connect(path) as other:
         other.execute("update meta set value = '99' where name = 'schema_version'")
     other.close()
-    with pytest.raises(StoreTooNew, match="schema 99; this ONEX knows up to 3"):
+    with pytest.raises(StoreTooNew, match="schema 99; this ONEX knows up to 5"):
         run(lambda: opening(path))
 
 

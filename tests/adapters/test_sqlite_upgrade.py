@@ -30,6 +30,9 @@ def old(tmp_path: Path) -> Path:
 
     asyncio.run(make())
     with sqlite3.connect(path) as database:
+        for what in ("view instance_search", "view search_fields", "table search", "table search_specs"):
+            database.execute(f"drop {what}")
+        database.execute("alter table workflow_state drop column began_us")
         database.execute("drop table attempts")
         database.execute("drop table data_keys")
         database.execute("alter table rejections drop column trace")

@@ -32,6 +32,7 @@ NAMES = [
     "replay",
     "route",
     "simulate",
+    "search",
     "skip",
     "soak",
     "step",

@@ -20,6 +20,8 @@ from .sql_rows import place_of, position_of
 SqlValue = int | str | bytes | bytearray | None
 SqlRow = tuple[SqlValue, ...]
 Rows = list[SqlRow]
+MoveRows = dict[tuple[bool, tuple[int, ...]], Rows]
+"""``rows[is_new, slots]``: values of search fields, then instance and spec. Each group is written by one statement."""
 
 _EMPTY: Final = bytearray()
 _new: Final = tuple.__new__  # builds what the class builds, with one call less
@@ -96,6 +98,7 @@ class CommitRows:
         "outbox",
         "refs",
         "replaced",
+        "search",
         "settled",
         "snapshots",
         "snapshots_before",
@@ -123,13 +126,14 @@ class CommitRows:
         self.snapshots_before: Rows = []
         self.snapshots: Rows = []
         self.refs: Rows = []
+        self.search: MoveRows = {}
         self.unconditional = UnconditionalRows.nothing()
 
     def add(self, change: KeyChange, prev: int) -> Applied:
         """Collect the rows of one change. ``prev`` is the position of the instance's last log row, 0 for a new instance."""
         (key, instance, based_on, rows, state, state_schema, state_hash, status, terminal, code_id, env_id, epoch,
          failures, held, settled, row_blobs, snapshot_before, snapshot_after, lease_seen, notes, rejections,
-         answers, _, lease) = change  # fmt: skip
+         answers, _, lease, search) = change  # fmt: skip
         at_us, first, is_new = self.at_us, self.n + 1, instance is None
         if instance is None:
             # A new instance has no version and no lease, and begins with a row. Anything else is in conflict, or is a failure
@@ -159,12 +163,15 @@ class CommitRows:
             if instance in self.last:  # twice in one commit: written table by table, they would lose their order
                 self.needs_slow_path = True
             if is_new:
-                self.inserts.append((*written, *key))
+                self.inserts.append((*written, *key, rows[0].issued_us))
             elif lease_seen is None:
                 self.updates.append((*written, based_on))
             else:
                 self.leased.append((*written, based_on, lease_seen))
             self.last[instance] = version, n
+            if search is not None:
+                moved = self.search.setdefault((is_new, search.slots), [])
+                moved.append((*search.values, instance, search.spec))
             if snapshot_before is not None:
                 if is_new:
                     kept = (instance, based_on, state_schema, code_id, b"", at_us, snapshot_before)

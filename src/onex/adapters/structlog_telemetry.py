@@ -26,6 +26,7 @@ LEVELS: Final[Mapping[str, str]] = {
     "outcome_held": "error",
     "intent_dead": "error",
     "intents_taken_over": "info",
+    "search_filled": "info",
     "shards_gained": "info",
     "shards_given": "info",
     "transition": "info",

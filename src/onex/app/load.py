@@ -39,6 +39,7 @@ from ..kernel.intent import EnumIntentType
 from ..kernel.machine import MachineReducer
 from ..kernel.migration import Migrations
 from ..kernel.quota import NO_LIMITS, ResourceLimits
+from ..kernel.search import SearchPlan
 from ..kernel.step import State
 from ..kernel.target_policy import NO_POLICY, TargetPolicy, joined
 from ..nodes.compute import COMPUTE
@@ -55,6 +56,7 @@ from .modules import AppModules
 from .one_file import OneFile, declared_compute
 from .public_triggers import public_findings
 from .schedule_checks import schedule_findings
+from .search_fields import search_plan
 from .topic_checks import topic_findings
 from .workflow_source import WorkflowSource
 
@@ -77,6 +79,7 @@ class LoadedWorkflow:
     folder: Path
     located: LocatedContract
     migrations: Migrations = field(default_factory=Migrations)
+    search: SearchPlan | None = None
 
     @property
     def contract_text(self) -> str:
@@ -217,11 +220,14 @@ class _Loading:
         steps = {one.located.contract.name: self._migrations(one, compiled) for one in sources}
         self.report.add(topic_findings([one.located for one in sources], compiled))
         self.report.add(schedule_findings([one.located for one in sources], compiled))
+        plans: dict[str, SearchPlan | None] = {}
+        for one in sources:
+            plans[one.located.contract.name] = self._search(one, compiled[one.located.contract.name])
         self.report.judge()
         self.report.add(public_findings([one.located for one in sources], [one.reducer for one in compiled.values()]))
         for one in sources:
             name = one.located.contract.name
-            loaded[name] = self._loaded(one, compiled[name], executors[name], steps[name])
+            loaded[name] = self._loaded(one, compiled[name], executors[name], steps[name], plans[name])
         folder = self.folder
         source = folder.root / f"{folder.source}.py" if folder.source else None
         app = App(folder.title, folder.place, self.digest, loaded, tuple(self.report.findings), source)
@@ -255,8 +261,20 @@ class _Loading:
         contract = source.located.contract
         return migrations_of(source.migrations, contract, compiled[contract.name], self.report)
 
+    def _search(self, source: WorkflowSource, compiled: CompiledReducer) -> SearchPlan | None:
+        if compiled.reducer is None:
+            return None
+        plan, findings = search_plan(source.located, compiled.reducer.state_type)
+        self.report.add(findings)
+        return plan
+
     def _loaded(
-        self, source: WorkflowSource, compiled: CompiledReducer, serves: Executors, migrations: Migrations
+        self,
+        source: WorkflowSource,
+        compiled: CompiledReducer,
+        serves: Executors,
+        migrations: Migrations,
+        search: SearchPlan | None,
     ) -> LoadedWorkflow:
         assert compiled.reducer is not None, "a reducer that was not made has left an error"
         contract = source.located.contract
@@ -265,7 +283,15 @@ class _Loading:
         code = Code(contract.name, str(contract.contract_version), digest, contract.state_schema)
         folder = self.folder.root.joinpath(*source.home.split("."))
         return LoadedWorkflow(
-            contract, compiled.reducer, code, serves.effects, serves.computes, folder, source.located, migrations
+            contract,
+            compiled.reducer,
+            code,
+            serves.effects,
+            serves.computes,
+            folder,
+            source.located,
+            migrations,
+            search,
         )
 
 

@@ -64,6 +64,7 @@ class WorkflowDeclaration(DeclaredEvents, DeclaredTargets, DeclaredSchedules, Sc
         state_schema: int,
         terminal: tuple[str, ...] | None,
         limits: ResourceLimits,
+        search: tuple[str, ...],
         description: str,
     ) -> None:
         DeclaredEvents.__init__(self)
@@ -71,7 +72,7 @@ class WorkflowDeclaration(DeclaredEvents, DeclaredTargets, DeclaredSchedules, Sc
         self.name, self.state, self.place = name, state, place
         self.version, self.state_schema, self.terminal, self.description = version, state_schema, terminal, description
         self.intents: list[DeclaredIntent] = []
-        self.limits = limits
+        self.limits, self.search = limits, search
         given: object = limits
         if not isinstance(given, ResourceLimits):
             self._problem(
@@ -308,6 +309,7 @@ def workflow(
     state_schema: int = 1,
     terminal: Texts | None = None,
     limits: ResourceLimits = NO_LIMITS,
+    search: Texts = (),
     description: str = "",
 ) -> WorkflowDeclaration[S]:
     """Begin a workflow in one file: ``orders = workflow("orders", Order)``.
@@ -315,7 +317,8 @@ def workflow(
     ``name`` is the workflow type. The statuses are those of ``state.status``, a ``Literal``; the first action meets its default.
     ``terminal`` are the final ones: by default those that no edge leaves. ``version`` is the contract's, ``state_schema`` the
     number of the state's shape, which migrations count. ``limits`` are what one instance may take:
-    ``ResourceLimits(actions_per_s=50)``.
+    ``ResourceLimits(actions_per_s=50)``. ``search`` names fields of the state that instances are found by:
+    ``search="total_cents"``.
     """
     return WorkflowDeclaration(
         name,
@@ -325,5 +328,6 @@ def workflow(
         state_schema=state_schema,
         terminal=None if terminal is None else tuple(all_of(terminal)),
         limits=limits,
+        search=tuple(all_of(search)),
         description=description,
     )

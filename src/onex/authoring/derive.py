@@ -268,6 +268,7 @@ class _Derivation:
             "state_schema": self.nodes.of(said.state_schema, top),
             "unleased": self._words(said.unleased),
             "public": self._words(said.public),
+            "search": self.nodes.of([*said.search], top),
             "resource_limits": self.nodes.of({**said.limits.given}, top),
             "state_machine": self.nodes.mapping(machine, top),
             "targets": said.target_nodes(self.nodes, top),
@@ -279,7 +280,7 @@ class _Derivation:
             if getattr(said, key) == default:
                 del parts[key]
         for key, empty in (
-            ("unleased", said.unleased), ("public", said.public), ("intents", said.intents),
+            ("unleased", said.unleased), ("public", said.public), ("search", said.search), ("intents", said.intents),
             ("resource_limits", said.limits.given), ("targets", said.targets), ("event_bus", said.has_events),
             ("schedules", said.schedules),
         ):  # fmt: skip

@@ -55,6 +55,7 @@ class EventHandler(WorkflowDeclaration[EventProgress], Generic[E]):
             state_schema=1,
             terminal=None,
             limits=NO_LIMITS,
+            search=(),
             description=inspect.getdoc(function) or "",
         )
         self.function = function

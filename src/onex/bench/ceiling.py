@@ -129,7 +129,7 @@ class _Rows:
 
     def instances(self) -> list[Row]:
         return [
-            (0, 0, "open", 0, 1, self.digest, 1, 0, 0, 0, "", 0, self.state, 1, key, "orders", f"order-{key}")
+            (0, 0, "open", 0, 1, self.digest, 1, 0, 0, 0, "", 0, self.state, 1, key, "orders", f"order-{key}", 0)
             for key in range(1, self.shape.keys + 1)
         ]
 

@@ -33,6 +33,7 @@ from ..engine.limits import Limits
 from ..engine.metrics import Latency
 from ..engine.pattern_engine import ReducerPatternEngine
 from ..engine.registry import ReducerRegistry
+from ..engine.search_fields import SearchFields
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
 from ..ports import StepGuard
@@ -78,6 +79,7 @@ async def opened(
                 limits=limits,
                 interpreter=OwnInterpreter(),
             )
+            engine.service.search = SearchFields(kept, engine.registry, engine.clock, engine.service.events)
             await engine.start("bench")
             async with engine:
                 yield engine

@@ -17,6 +17,7 @@ from ..kernel.action import Action, Nothing, Payload
 from ..kernel.intent import EnumOutcome, Failure, IntentSpec, ModelIntent, intent
 from ..kernel.machine import Machine, MachineReducer, Transition, reducer
 from ..kernel.quota import NO_LIMITS, ResourceLimits
+from ..kernel.search import EnumSearchKind, SearchPlan, with_slots
 from ..kernel.step import State, Step
 from ..ports import Code, Executor, Result, StepGuard
 
@@ -140,8 +141,21 @@ class NoEffect:
         return Result(None)
 
 
-def registry(guard: StepGuard, limits: ResourceLimits = NO_LIMITS) -> ReducerRegistry:
-    """As an app is wired: each step runs under the guard that ends one that never returns."""
+SEARCHED = SearchPlan(
+    with_slots(
+        [
+            ("balance", EnumSearchKind.INTEGER, ()),
+            ("largest", EnumSearchKind.INTEGER, ()),
+            ("owner", EnumSearchKind.TEXT, ()),
+        ]
+    ),
+    optional=False,
+)
+"""Three fields of an account: an entry always changes the first, now and then the second, never the third."""
+
+
+def registry(guard: StepGuard, limits: ResourceLimits = NO_LIMITS, search: SearchPlan | None = None) -> ReducerRegistry:
+    """As an app is wired: each step runs under the guard that ends one that never returns. ``search``: fields of an account."""
     executors: Mapping[str, Executor] = {"helper": NoEffect(), "desk": NoEffect()}
     return ReducerRegistry(
         tuple(
@@ -150,6 +164,7 @@ def registry(guard: StepGuard, limits: ResourceLimits = NO_LIMITS) -> ReducerReg
                 Code(one.workflow_type, "1.0.0", one.workflow_type.encode().ljust(32, b"\0"), 1),
                 executors,
                 limits=limits,
+                search=search if one is ACCOUNT else None,
             )
             for one in (ACCOUNT, JOB)
         )

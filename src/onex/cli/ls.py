@@ -10,10 +10,14 @@ from typing import Annotated
 import typer
 
 from ..kernel.action import WorkflowKey
-from ..ports import Counts, EnumOutboxState, Pointer, Reader, Stored
+from ..kernel.search_query import SearchPlace
+from ..ports import Counts, EnumOutboxState, Pointer, Reader, SearchCode, Stored
 from ..views.stored_rows import StoppedIntents, instance_json
+from ..wiring import WatchedReader
 from .console import counted, harmless, note, now_us, say_json, table, when
+from .count import show_tally
 from .failing import failing_of, tell_failing
+from .searching import OfType, Where, asked_query, place_of_text, place_text
 from .store_options import ROWS_MAX, Json, Store
 from .store_reading import look
 
@@ -23,32 +27,58 @@ NONE_STOPPED = StoppedIntents()
 
 
 def ls(
-    of_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this workflow.")] = None,
+    of_type: OfType = None,
     status: Annotated[str | None, typer.Option(metavar="STATUS", help="Only in this status.")] = None,
+    where: Where = None,
+    order: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="In the order of this column; COLUMN desc: the greatest first.")
+    ] = None,
     limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 50,
-    after: Annotated[str | None, typer.Option(metavar="KEY", help="Only instances after this one.")] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Only behind this one: a key, or what the page before printed.")
+    ] = None,
     count: Annotated[bool, typer.Option("--count", help="Only count instances by status.")] = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
     """List instances.
 
+    --where compares the search fields that a contract lists, and for every instance type, id, status, version, updated, began, held
+    and ended: = != < <= > >= in between like prefix is null, and, or, not. Text stands in single quotes, a time is text. The list
+    is in the order of keys, or of --order; missing values come last.
+
     \b
     Examples:
       onex ls
       onex ls --type orders --status in_doubt
       onex ls --count
+      onex ls --where "total_cents > 500 and status = 'in_doubt'"
+      onex ls --where "held = true or updated < '2026-11-30'" --order "updated desc"
       onex ls --json | jq -r .key
     """
-    if count:
+    if count and where is None:
         _show_counts(look(store, lambda reader: reader.counts()), of_type, status, as_json=as_json)
         return
-    behind = None if after is None else WorkflowKey.parse(after)
+    if count:
+        show_tally(store, where, of_type=of_type, status=status, by="status", as_json=as_json)
+        return
+    behind = place_of_text(after, order)
+    query = None
 
-    async def ask(reader: Reader) -> tuple[list[Stored], str, Mapping[WorkflowKey, StoppedIntents]]:
-        found = list(await reader.instances(of_type, status, behind, limit + 1))
+    async def ask(reader: WatchedReader) -> tuple[list[Stored], str, Mapping[WorkflowKey, StoppedIntents]]:
+        nonlocal query
+        if where is None and order is None:
+            key = None if behind is None else behind.key
+            found = list(await reader.instances(of_type, status, key, limit + 1))
+        else:
+            query = await asked_query(reader, where, of_type=of_type, status=status, order=order)
+            rows = await reader.find(query, behind, limit + 1)
+            values.extend(value for _, value in rows)
+            found = [stored for stored, _ in rows]
         there = "" if found else nothing_such(await reader.counts(), of_type, status)
         return found, there, await _stopped(reader)
+
+    values: list[SearchCode] = []
 
     found, there, stopped = look(store, ask)
     more, rows = len(found) > limit, found[:limit]
@@ -56,9 +86,9 @@ def ls(
         for row in rows:
             say_json(instance_json(row, stopped.get(row.key, NONE_STOPPED)))
         return
-    tell_failing(look(store, lambda reader: failing_of(reader, rows, whole=not any((of_type, status, after)))))
+    narrowed = any((of_type, status, after, where))
+    tell_failing(look(store, lambda reader: failing_of(reader, rows, whole=not narrowed)))
     if not rows:
-        narrowed = any((of_type, status, after))
         note(f"no such instances{there}" if narrowed else "there are no instances; onex submit KEY TRIGGER begins one")
         return
     now = now_us()
@@ -73,7 +103,8 @@ def ls(
     if any(row.key in stopped for row in rows):
         note("onex dead lists held and dead intents")
     if more:
-        note(f"there are more; --after {rows[-1].key} continues")
+        place = rows[-1].key if query is None else place_text(SearchPlace(rows[-1].key, values[limit - 1]), query)
+        note(f"there are more; --after {place} continues")
 
 
 def nothing_such(counts: Counts, of_type: str | None, status: str | None) -> str:

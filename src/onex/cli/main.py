@@ -59,6 +59,7 @@ COMMANDS = {
             "schedules",
             "List schedules: next due, last firing; or pause, resume, trigger one, show its next ten.",
         ),
+        "count": ("count", "Count instances."),
         "workers": ("workers", "List the workers that share a store: their shards, and when they were last heard of."),
         "nodes": ("nodes", "List the nodes of a directory: where each stands, and when it was last heard of."),
         "alerts": (

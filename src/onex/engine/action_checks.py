@@ -20,6 +20,7 @@ from ..kernel.errors import (
 )
 from ..kernel.lease import TAKE, Lease, LeaseRequest, WorkflowLease, command_refusal, lease_after
 from ..kernel.machine import state_timer
+from ..kernel.search import SearchPlan
 from ..kernel.step import State
 from .mailbox import Entry, Pending
 from .schema_upgrade import TimerWait
@@ -39,12 +40,14 @@ class TimerMoved(ConcurrentModificationError):
 
 
 class Rules(NamedTuple):
-    """What a fold needs beside the entry. ``check_all`` is for tests and simulation (promise 33)."""
+    """What a fold needs beside the entry. ``check_all`` is for tests and simulation (promise 33). ``search``: how the search fields
+    are read."""
 
     code_id: int
     env_id: int
     now_us: int
     check_all: bool = False
+    search: SearchPlan | None = None
 
 
 class ActionChecks:

@@ -49,6 +49,7 @@ from .log_tail import ChangeSignal
 from .mailbox import Answer, Committed, Mailboxes, Pending
 from .metrics import Counters, Events
 from .registry import ReducerRegistry
+from .search_fields import SearchFields
 from .side_writes import finish
 from .unknown_commits import UnknownCommits
 
@@ -74,11 +75,10 @@ class ReducerService(Admission):
         super().__init__()
         self.store, self.registry, self.clock, self.env = store, registry, clock, env
         self.listener = listener
-        self.limits = limits or Limits()
-        self.counters = Counters()
-        self.events = Events(telemetry)
+        self.limits, self.counters, self.events = limits or Limits(), Counters(), Events(telemetry)
         self.crash_counts = CrashCounts(store)
         self.closed: OnexError | None = None
+        self.search: SearchFields | None = None
         self._check_all, self._interpreter = check_all, interpreter
         self._shards, self.shares = store.shards, False
         self._mailboxes = Mailboxes(registry, store.shards)
@@ -89,11 +89,10 @@ class ReducerService(Admission):
         self._backoff = ConflictBackoff(
             self.limits.conflicts, clock, self._mailboxes, self._first_answer, self._wake_writer, self.counters.backoff
         )
-        self._waiting = self._failures = 0
-        self._unknown = UnknownCommits(store, self._mailboxes)
+        self._waiting, self._failures, self._unknown = 0, 0, UnknownCommits(store, self._mailboxes)
         self._answered, self._wake, self._quiet = ChangeSignal(), asyncio.Event(), asyncio.Event()
-        self._reason: OnexError | None = None
         self._quiet.set()
+        self._reason: OnexError | None = None
         self._task: asyncio.Task[None] | None = None
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -103,14 +102,15 @@ class ReducerService(Admission):
 
         Raises OwnershipLost when another process has them.
         """
-        self.shares = owner is None
-        self._fences = {} if owner is None else dict(await self.store.own(owner))
+        self.shares, self._fences = owner is None, {} if owner is None else dict(await self.store.own(owner))
         if not self._fences and not self.shares:
             raise OwnershipLost("another process runs on this store; stop it, or submit to it from here")
         await self.read_last_run()
+        plans = {} if self.search is None else await self.search.declare()
         for workflow in self.registry.workflows:
             code_id, env_id = await self.store.intern(workflow.code, self.env)
-            self._isolation.rules[workflow.reducer.workflow_type] = Rules(code_id, env_id, 0, self._check_all)
+            rules = Rules(code_id, env_id, 0, self._check_all, plans.get(workflow.code.workflow_type))
+            self._isolation.rules[workflow.code.workflow_type] = rules
         self._task = asyncio.create_task(self._run(), name="onex-dispatch")
 
     async def read_last_run(self) -> None:

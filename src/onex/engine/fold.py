@@ -88,9 +88,9 @@ class Folded(ActionChecks):
     """
 
     __slots__ = (
-        "_added", "_before", "_folded_before", "_lease_ended", "_refusals", "_row_blobs", "_rows", "_settled", "_stepping",
-        "_timed", "cancels", "change", "code_id", "failures", "granted", "instance", "last_us", "notes", "pendings", "refused",
-        "state_bytes", "state_hash", "state_schema", "status_before", "stepped", "unseen",
+        "_added", "_before", "_folded_before", "_lease_ended", "_refusals", "_row_blobs", "_rows", "_searched", "_settled",
+        "_stepping", "_timed", "cancels", "change", "code_id", "failures", "granted", "instance", "last_us", "notes",
+        "pendings", "refused", "state_bytes", "state_hash", "state_schema", "status_before", "stepped", "unseen",
     )  # fmt: skip
 
     def __init__(
@@ -120,6 +120,7 @@ class Folded(ActionChecks):
             timers, self.unreadable,
         ) = entry.loaded  # fmt: skip
         self.status_before = "" if self.state is None else self.state.status
+        self._searched = rules.search.read(self.state) if rules.search is not None and self.version else None
         self.timers = dict(timers) if timers else {}
         self._rules = rules
         self._refusals = refusals
@@ -129,8 +130,7 @@ class Folded(ActionChecks):
         self._row_blobs: list[tuple[int, bytes]] = []
         # timers set in this very batch, by name: (row, ordinal, due); they have no pointer before the commit
         self._new_timers: dict[str, tuple[int, int, int]] = {}
-        self._timed = False
-        self._lease_ended = False
+        self._timed = self._lease_ended = False
         self.granted: list[tuple[Pending, WorkflowLease]] = []
         if entry.release:  # by an operator, or because the code is new (promise 17)
             self.failures, self.held, entry.release = 0, "", False
@@ -354,12 +354,12 @@ class Folded(ActionChecks):
         if not rows and not self._settled and not kept and not led:
             return None
         if rows:
-            digest = entry.workflow.code.digest
-            self.state_hash = state_hash(self.state_hash, entry.key, digest, rows, self.state_bytes)
+            self.state_hash = state_hash(self.state_hash, entry.key, entry.workflow.code.digest, rows, self.state_bytes)
         changed_code = bool(rows) and self._before.version > 0 and self.code_id != self._rules.code_id
         schema = entry.workflow.code.state_schema if rows else self.state_schema
         code_id = self._rules.code_id if rows else self.code_id
         status = rows[-1].status if rows else self.state.status if self.state is not None else ""
+        plan, same = self._rules.search, schema == before.state_schema  # a migration may have changed any search field
         change: KeyChange = make(
             KeyChange,
             (
@@ -369,6 +369,7 @@ class Folded(ActionChecks):
                 self._before.version // SNAPSHOT_EVERY != self.version // SNAPSHOT_EVERY, before.lease_id,
                 (), (), (),  # notes, rejections, answers: the batch adds them
                 entry.shard, Lease(self.lease_id, self.lease_until_us) if led else None,
+                plan.move(self._searched if same else None, self.state) if rows and plan is not None else None,
             ),
         )  # fmt: skip
         if rows:

@@ -30,6 +30,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "held_row_unreadable": "A held outcome does not fit this code and stays held.",
     "stranded": "This code has no place for rows that wait: their name, how many, the first, and what to add to the code.",
     "intent_stranded": "One waiting intent or timer cannot be read by this code; its row says why and waits.",
+    "search_filled": "Every instance of a workflow has its search fields now; `instances` of them were filled in.",
+    "search_fill_failed": "Search fields cannot be filled in for now: tried again, and queries by them are refused until then.",
     "bus_unreachable": "Nothing was published in three calls: the bus is left alone for a while. The engine goes on.",
     "bus_reached": "The bus takes messages again.",
     "event_rejected": "The bus refuses an event for good: it is passed over, and a reader sees the gap by the versions.",

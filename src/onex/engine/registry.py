@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from ..kernel.errors import InvalidStateTransitionError, UnknownWorkflow
 from ..kernel.migration import Migrations
 from ..kernel.quota import NO_LIMITS, ResourceLimits
+from ..kernel.search import SearchPlan
 from ..kernel.step import Reducer
 from ..kernel.target_policy import TargetPolicy
 from ..ports import Code, Executor
@@ -38,6 +39,8 @@ class Workflow:
     """Triggers that end it, in whatever status they are accepted: what an abort may be sent by."""
     consumed: tuple[ConsumedTopic, ...] = ()
     """Topics whose messages become its actions."""
+    search: SearchPlan | None = None
+    """How its search fields are read, where it has any."""
 
     def payload_model(self, trigger: str) -> type[BaseModel]:
         """Raises InvalidStateTransitionError for a trigger the contract does not have, in any status."""

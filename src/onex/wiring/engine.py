@@ -49,13 +49,14 @@ from ..engine.pattern_engine import ReducerPatternEngine
 from ..engine.projections import WORKFLOW, Project, ProjectionMaterializerService, latest
 from ..engine.registry import ReducerRegistry
 from ..engine.schema_upgrade import check_schemas
+from ..engine.search_fields import SearchFields
 from ..engine.shard_projections import Materializer, ProjectionOfShards
 from ..kernel.errors import DatabaseConnectionError, OnexError, OwnershipLost, ValidationError
 from ..kernel.finding import Finding
 from ..kernel.membership import Worker
 from ..kernel.retry import RetryPolicy
 from ..nodes.given import GivenEffect
-from ..ports import Env, Projections, Sender, ShardLeases, Store, Telemetry
+from ..ports import Env, Projections, SearchTables, Sender, ShardLeases, Store, Telemetry
 from ..replay.stranded_rows import Stranded, stranded
 from ..settings import Settings, read_settings
 from .alert_workflows import alert_workflows
@@ -79,7 +80,7 @@ from .store_access import (
 LEASE_S = 3.4
 
 
-class OwnerStore(Store, ReadableStore, Protocol):
+class OwnerStore(Store, ReadableStore, SearchTables, Protocol):
     """A store for its owner, who reads it too."""
 
     def crash_file(self) -> int | None:
@@ -104,17 +105,9 @@ class WiredEngine(ReducerPatternEngine):
         effects: EffectContext | None = None,
     ) -> None:
         super().__init__(
-            store,
-            store,
-            registry,
-            SystemClock(),
-            UuidV7(),
-            env,
-            limits=limits,
-            check_all=check_all,
-            telemetry=telemetry,
+            store, store, registry, SystemClock(), UuidV7(), env, limits=limits, check_all=check_all, telemetry=telemetry,
             interpreter=OwnInterpreter(),
-        )
+        )  # fmt: skip
         self.tables: Projections = store
         self.settings, self.workers, self.watchdog, self.effects = settings, workers, watchdog, effects
         self.stranded: tuple[Stranded, ...] = ()
@@ -122,6 +115,7 @@ class WiredEngine(ReducerPatternEngine):
         self.bus: ConnectedBus | None = None
         self._projections: dict[str, Materializer] = {}
         self.schedules: Schedules | None = None
+        self._search = self.service.search = SearchFields(store, registry, self.clock, self.service.events)
 
     async def start(self, owner: str) -> Self:
         """Takes the store over. ``stranded`` then holds the rows that this code has no place for; the others run.
@@ -130,12 +124,14 @@ class WiredEngine(ReducerPatternEngine):
         """
         await self._find_stranded()
         await super().start(owner)
+        self._search.start_filling()
         return self
 
     async def share(self, worker: Worker, leases: ShardLeases, sender: Sender, changes: AnswerSignal) -> Self:
         """The same as one of several workers. Raises what the share of any engine raises."""
         await self._find_stranded()
         await super().share(worker, leases, sender, changes)
+        self._search.start_filling()
         return self
 
     async def _find_stranded(self) -> None:
@@ -204,6 +200,7 @@ class WiredEngine(ReducerPatternEngine):
                 await self.bus.close()
             for view in self._projections.values():
                 await view.close()
+            await self._search.close()
         finally:
             try:
                 await super()._close()

@@ -149,4 +149,5 @@ class ServedApp(NamedTuple):
             policies,
             one.ends,
             one.consumed,
+            one.search,
         )

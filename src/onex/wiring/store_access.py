@@ -23,7 +23,7 @@ from ..codec import KeyTables
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import DatabaseConnectionError, OwnershipLost, StateConsistencyError, ValidationError
 from ..kernel.membership import Membership
-from ..ports import LogEntry, Projections, Reader, Retention, Sender, ShardLeases, Store
+from ..ports import LogEntry, Projections, Reader, Retention, SearchReads, SearchTables, Sender, ShardLeases, Store
 from ..settings import read_settings
 from .encrypted import encrypted, encrypted_shared
 
@@ -123,7 +123,7 @@ class ClosableSender(Sender, Protocol):
     async def close(self) -> None: ...
 
 
-class ReadableStore(Reader, Projections, CodeUses, Protocol):
+class ReadableStore(Reader, Projections, CodeUses, SearchReads, Protocol):
     """What any process may read: the log, states, outbox, and projections."""
 
 
@@ -137,7 +137,7 @@ class WatchedReader(ReadableStore, Protocol):
         """For one who waits for a change."""
 
 
-class KeptStore(Store, Reader, CodeUses, Sender, Projections, Retention, KeyTables, Protocol):
+class KeptStore(Store, Reader, CodeUses, Sender, Projections, Retention, SearchTables, KeyTables, Protocol):
     """All that one handle on a store can do which outlives its process."""
 
     def watch(self) -> Watch:

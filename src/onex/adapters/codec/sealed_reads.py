@@ -26,6 +26,11 @@ from ...ports import (
     Position,
     ProjectionRow,
     RejectionRow,
+    SearchCode,
+    SearchField,
+    SearchPlace,
+    SearchQuery,
+    SearchSpec,
     SnapshotRow,
     Stored,
 )
@@ -98,9 +103,27 @@ class SealedReads:
     async def instances(
         self, workflow_type: str | None, status: str | None, after: WorkflowKey | None, limit: int
     ) -> Sequence[Stored]:
-        rows = await self.inner.instances(workflow_type, status, after, limit)
+        return await self._opened(await self.inner.instances(workflow_type, status, after, limit))
+
+    async def _opened(self, rows: Sequence[Stored]) -> Sequence[Stored]:
         await self.ring.learn(owner_of(row.key) for row in rows)
         return [opened_stored(row, self.ring[owner_of(row.key)], self.ring.store) for row in rows]
+
+    async def search_specs(self) -> Mapping[str, SearchSpec]:
+        return await self.inner.search_specs()
+
+    async def find(
+        self, query: SearchQuery, after: SearchPlace | None, limit: int
+    ) -> Sequence[tuple[Stored, SearchCode]]:
+        rows = await self.inner.find(query, after, limit)
+        opened = await self._opened([stored for stored, _ in rows])
+        return [(stored, code) for stored, (_, code) in zip(opened, rows, strict=True)]
+
+    async def tally(self, query: SearchQuery, by: SearchField | None) -> Sequence[tuple[SearchCode, int]]:
+        return await self.inner.tally(query, by)
+
+    async def unfilled(self, spec: SearchSpec, after: str, limit: int) -> Sequence[Stored]:
+        return await self._opened(await self.inner.unfilled(spec, after, limit))
 
     async def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
         entry = await self.inner.applied(key, action_id)

@@ -39,6 +39,9 @@ from ...ports import (
     NewBlob,
     Note,
     ProjectionRow,
+    SearchField,
+    SearchFill,
+    SearchSpec,
 )
 from ..store_limits import storable, storable_attempt, storable_text
 from .envelope import BLOB_MORE, DataKey
@@ -228,6 +231,17 @@ class SealedStore(SealedReads):
 
     async def expire(self, at_us: int, *, dry: bool = False) -> int:
         return await self.inner.expire(at_us, dry=dry)
+
+    # --- search: values stand in clear text, since they are compared by the store --------------------------------------------
+
+    async def declare_search(self, wanted: Mapping[str, Sequence[SearchField]]) -> Mapping[str, SearchSpec]:
+        return await self.inner.declare_search(wanted)
+
+    async def fill_search(self, rows: Sequence[SearchFill]) -> None:
+        await self.inner.fill_search(rows)
+
+    async def search_filled(self, spec: SearchSpec) -> bool:
+        return await self.inner.search_filled(spec)
 
 
 def _storable(change: KeyChange) -> KeyChange:

@@ -15,6 +15,7 @@ from ...kernel.data_key import WrappedKey
 from ...kernel.errors import EngineClosed
 from ...kernel.membership import Worker
 from ...kernel.route import shard_of
+from ...kernel.search import SearchCode, SearchSpec
 from ...ports import (
     Attempt,
     Code,
@@ -109,6 +110,9 @@ class Tables:
     projected: dict[tuple[str, WorkflowKey], ProjectionRow] = field(default_factory=dict)
     keys: dict[str, WrappedKey] = field(default_factory=dict)
     watermarks: dict[tuple[str, int], int] = field(default_factory=dict)
+    search_specs: dict[str, SearchSpec] = field(default_factory=dict)
+    last_spec: int = 0
+    searched: dict[WorkflowKey, tuple[int, dict[int, SearchCode]]] = field(default_factory=dict)
     sent: asyncio.Event = field(default_factory=asyncio.Event)
     was_sent: Bell = field(default_factory=Bell)
     was_answered: Bell = field(default_factory=Bell)

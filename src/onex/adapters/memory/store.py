@@ -54,9 +54,10 @@ from ..store_limits import (
 from .leases import MemoryLeases
 from .read import BellListener, Tables
 from .retention import MemoryRetention
+from .search import MemorySearch, write_values
 
 
-class MemoryStore(MemoryLeases, MemoryRetention):
+class MemoryStore(MemoryLeases, MemoryRetention, MemorySearch):
     """Store, Reader, Sender and Projections in memory. It ends with its process, and keeps the other promises of a store."""
 
     def __init__(
@@ -203,6 +204,8 @@ class MemoryStore(MemoryLeases, MemoryRetention):
             tables.stored[key] = before._replace(
                 failures=change.failures, held=change.held, lease_id=lease_id, lease_until_us=until_us
             )
+        if change.search is not None and change.rows:
+            write_values(tables, key, change.search, is_new=before is None)
         if change.snapshot_after and change.rows:
             self._keep(SnapshotRow(key, version, change.state, change.state_schema, change.code_id, change.state_hash))
         return Applied(instance, Position(shard, first))

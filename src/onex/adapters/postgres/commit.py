@@ -53,6 +53,7 @@ from .statements import (
     UPDATE_FAILURES,
     UPDATE_LEASED,
     UPDATE_STATE,
+    write_search,
 )
 
 
@@ -97,6 +98,8 @@ class PostgresRows(CommitRows):
             (BLOB_REF, self.refs),
         ):  # fmt: skip
             await statement.run(connection, rows)
+        for group, rows in self.search.items():
+            await write_search(*group).run(connection, rows)
         return True
 
 

@@ -9,6 +9,8 @@ from ...code_use import CodeUse
 from ...kernel.action import WorkflowKey
 from ...kernel.data_key import WrappedKey
 from ...kernel.errors import StateConsistencyError
+from ...kernel.search import SearchCode, SearchField, SearchSpec
+from ...kernel.search_query import SearchPlace, SearchQuery
 from ...ports import (
     Attempt,
     Code,
@@ -29,6 +31,8 @@ from ...ports import (
     Stored,
 )
 from ..code_use_sql import OF_POSTGRES, code_uses_of
+from ..retention_sql import numbered
+from ..search_sql import POSTGRES_SEARCH, SPECS, UNFILLED, newest_specs, pages_sql, tally_sql
 from ..sql_rows import LOG, OWN, STORED, entry_of, outbox_row, own_entries, place_of, pointer_of, stored_of
 from .in_flight import INTENTS, OUTCOMES, STANDING, counted, intent_name, outcome_name
 from .link import Connection, Link
@@ -301,3 +305,26 @@ class PostgresReads:
             name, *(after or ("", "")), tag, limit,
         )  # fmt: skip
         return [ProjectionRow(WorkflowKey(row[0], row[1]), row[2], row[3], row[4], row[5]) for row in rows]
+
+    async def search_specs(self) -> Mapping[str, SearchSpec]:
+        found = newest_specs(await self._fetch(SPECS))
+        return {name: spec for name, spec in found.items() if spec.fields}
+
+    async def unfilled(self, spec: SearchSpec, after: str, limit: int) -> Sequence[Stored]:
+        rows = await self._fetch(numbered(UNFILLED), spec.workflow_type, after, spec.id, limit)
+        return [stored_of(row, {}) for row in rows]
+
+    async def find(
+        self, query: SearchQuery, after: SearchPlace | None, limit: int
+    ) -> Sequence[tuple[Stored, SearchCode]]:
+        found: list[tuple[Stored, SearchCode]] = []
+        for text, bound in pages_sql(query, POSTGRES_SEARCH, after, limit):
+            rows = map(tuple, await self._fetch(numbered(text), *bound))
+            found += [(stored_of(row[:-1], {}), row[-1]) for row in rows]
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    async def tally(self, query: SearchQuery, by: SearchField | None) -> Sequence[tuple[SearchCode, int]]:
+        text, bound = tally_sql(query, POSTGRES_SEARCH, by)
+        return [(row[0], row[1]) for row in await self._fetch(numbered(text), *bound)]

@@ -14,7 +14,13 @@ from .link import Link
 
 ENGINE: Final = "onex_engine"
 APP: Final = "onex_app"
-VIEWS: Final = ("workflow_state_json", "workflow_projection_json", "action_dedup_log")
+VIEWS: Final = (
+    "workflow_state_json",
+    "workflow_projection_json",
+    "action_dedup_log",
+    "instance_search",
+    "search_fields",
+)
 _RIGHTS: Final = "select, insert, update, delete"
 
 

@@ -7,10 +7,12 @@ of one call name the same row of the store, their order is not kept, so whoever 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Final
 
 from ..commit_rows import SqlRow
 from ..row_checksum import LOG_COLUMNS
+from ..search_sql import FILL_INTO, FILLED, slot_columns, slot_letters
 from .link import Connection
 
 
@@ -58,7 +60,7 @@ _UPDATE: Final = " ".join(
 )
 
 INSERT_STATE: Final = _insert(
-    "workflow_state", (*_SET, "instance", "workflow_type", "instance_id"), f"{_SET_TYPES}ntt",
+    "workflow_state", (*_SET, "instance", "workflow_type", "instance_id", "began_us"), f"{_SET_TYPES}nttn",
     made={"terminal": "c4 <> 0"},
 )  # fmt: skip
 UPDATE_STATE: Final = SetStatement(f"{_SET_TYPES}nn", _UPDATE, "and w.lease_id is null")
@@ -150,3 +152,25 @@ _KEYS: Final = (
 )
 KEY: Final = SetStatement("ttbnn", _KEYS)
 ADD_KEY: Final = SetStatement("ttbnn", _KEYS, "on conflict do nothing")
+# A row that a commit changes at this moment is passed over: it is found again as one that has no values.
+FILL_SEARCH: Final = SetStatement(
+    f"n{slot_letters()}nn",
+    FILL_INTO,
+    "select",
+    ", ".join(f"c{place}" for place in range(1, len(slot_letters()) + 2)),
+    ", w.instance from {rows} join workflow_state w on w.instance = c18 and w.version = c19 for share of w skip locked",
+    "on conflict(instance) do update set",
+    FILLED,
+)
+
+
+@lru_cache(256)
+def write_search(is_new: bool, slots: tuple[int, ...]) -> SetStatement:  # a key of the cache
+    """Values of these slots: of a new row, or of one that is there and has the same spec."""
+    names = slot_columns(slots)
+    types = "".join(name[0] for name in names)
+    if is_new:
+        return _insert("search", (*names, "instance", "spec"), f"{types}nn")
+    moved = ", ".join(f"{name} = c{place}" for place, name in enumerate(names, 1))
+    found = f"where s.instance = c{len(names) + 1} and s.spec = c{len(names) + 2}"
+    return SetStatement(f"{types}nn", "update search s set", moved, "from {rows}", found)

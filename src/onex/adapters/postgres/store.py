@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 from ...kernel.data_key import WrappedKey
 from ...kernel.errors import DatabaseConnectionError, OnexError
 from ...kernel.membership import LiveWorker, Membership, ShardOwner, Worker
+from ...kernel.search import SearchField, SearchFill, SearchSpec
 from ...kernel.size_limits import check_body
 from ...ports import Applied, Code, Commit, Conflict, Cut, Env, ProjectionRow
 from ..owner_lock import OwnerLock
@@ -296,3 +297,14 @@ class PostgresStore(PostgresReads):
 
     async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         return await self._whole(self._writes.project(name, shard, from_n, to_n, rows))
+
+    # --- search -------------------------------------------------------------------------------------------------------
+
+    async def declare_search(self, wanted: Mapping[str, Sequence[SearchField]]) -> Mapping[str, SearchSpec]:
+        return await self._whole(self._writes.declare_search(wanted))
+
+    async def fill_search(self, rows: Sequence[SearchFill]) -> None:
+        await self._whole(self._writes.fill_search(rows))
+
+    async def search_filled(self, spec: SearchSpec) -> bool:
+        return await self._whole(self._writes.search_filled(spec))

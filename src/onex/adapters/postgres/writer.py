@@ -21,7 +21,7 @@ lock for all). So a commit is told after it, by the store.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, TypeVar
 
@@ -29,10 +29,11 @@ import asyncpg
 
 from ...kernel.data_key import WrappedKey
 from ...kernel.errors import CommitUnknown, OnexError
+from ...kernel.search import SearchField, SearchFill, SearchSpec
 from ...ports import Applied, Code, Commit, Conflict, Cut, Env, ProjectionRow
 from ..commit_rows import SqlRow, UnconditionalRows, shards_of
 from ..sql_rows import PLACE_N, place_of
-from . import retention
+from . import retention, search
 from .address import Address
 from .commit import (
     PostgresRows,
@@ -298,6 +299,16 @@ class Writer:
 
     async def expire(self, at_us: int, *, dry: bool) -> int:
         return await self._transaction(lambda connection: retention.expire(connection, at_us), keep=not dry)
+
+    async def declare_search(self, wanted: Mapping[str, Sequence[SearchField]]) -> Mapping[str, SearchSpec]:
+        lock = self.address.lock_key("search")
+        return await self._transaction(lambda connection: search.declare(connection, wanted, lock))
+
+    async def fill_search(self, rows: Sequence[SearchFill]) -> None:
+        await self._transaction(lambda connection: search.fill(connection, rows))
+
+    async def search_filled(self, spec: SearchSpec) -> bool:
+        return await self._transaction(lambda connection: search.mark_filled(connection, spec))
 
     async def _transaction(self, work: Callable[[Connection], Awaitable[R]], *, keep: bool = True) -> R:
         async def whole(connection: Connection) -> R:

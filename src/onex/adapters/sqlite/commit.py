@@ -57,6 +57,7 @@ from .statements import (
     UPDATE_FAILURES,
     UPDATE_LEASED,
     UPDATE_STATE,
+    write_search,
 )
 
 
@@ -97,6 +98,8 @@ class SqliteRows(CommitRows):
             INSERT_OUTBOX.run(cursor, self.outbox)
         if self.snapshots:
             many(SNAPSHOT, self.snapshots)
+        for (is_new, slots), rows in self.search.items():
+            write_search(is_new, slots).run(cursor, rows, together=together)
         if self.refs:
             many("insert or ignore into blob_refs(n, digest) values(?, ?)", self.refs)
         return True

@@ -35,6 +35,12 @@ class StoreReplaced(DatabaseConnectionError, OwnershipLost):
     retryable = False
 
 
+class StoreTooOldToSearch(DatabaseConnectionError):
+    """The store has an older schema, without the tables of search. The next engine that opens it adds them."""
+
+    code = "store_too_old_to_search"
+
+
 class StoreIsHistory(DatabaseConnectionError):
     """The store was made from imported runs. It can be read and replayed, but no engine runs on it."""
 

@@ -101,7 +101,7 @@ class SqliteImport:
             INSERT_STATE.one,
             [(stored.version, stored.epoch, stored.status, int(stored.terminal), stored.state_schema, stored.state_hash,
               code_id, place, stored.last_us, stored.failures, stored.held, stored.last_us, stored.state, checksum,
-              self._instance, *stored.key)],
+              self._instance, *stored.key, 0)],
         )  # fmt: skip
         if stored.lease_id is not None or stored.lease_until_us:
             self._run(SET_LEASE, [(stored.lease_id, stored.lease_until_us, self._instance)])

@@ -43,6 +43,7 @@ from .integrity import checksum_damage, damage_in
 from .location import StoreFiles, real_path, wal_path
 from .rows import OUTBOX, OUTBOX_TYPES, STORED_TYPES, held_of, unreadable
 from .schema import Access, connect, schema_version
+from .search import SqliteSearchReads
 
 # Walk back along ``prev`` from a row at or after the last one wanted, then return the rows in version order.
 _BACK = """with recursive back(n, prev, version) as (
@@ -50,10 +51,6 @@ _BACK = """with recursive back(n, prev, version) as (
   union all
   select l.n, l.prev, l.version from back b join log l on l.n = b.prev where b.version > ?)"""
 _SHORT = 256  # up to so many rows of an instance, sorting is cheaper than walking back
-
-
-def _replaced(raw: bytes) -> str:
-    return raw.decode(errors="replace")
 
 
 def _sql(*parts: str) -> str:
@@ -68,8 +65,8 @@ _ITS_OWN: Callable[[tuple[Any, ...]], OwnColumns] = itemgetter(slice(-1))
 _BY_KEY = "where workflow_type = ? and instance_id = ?"
 
 
-class SqliteReads:
-    """All methods of ``Reader``, and the reads of ``Store`` and ``Projections``, as plain calls."""
+class SqliteReads(SqliteSearchReads):
+    """All methods of ``Reader``, and the reads of ``Store``, ``Projections`` and ``SearchTables``, as plain calls."""
 
     def __init__(self, path: Path, access: Access = "ro", *, synchronous: Literal["full", "off"] = "full") -> None:
         """Raises DatabaseConnectionError when there is no store, or none that this ONEX can read."""
@@ -82,16 +79,11 @@ class SqliteReads:
             schema = schema_version(self._connection)
             self._has_traces = schema >= 2  # else an older ONEX wrote it last, and keeps none
             self._cut = "cut" if schema >= 3 else "0"
+            self._has_search = schema >= 5
             self._stored = STORED.replace(", cut from", f", {self._cut} from")
         except BaseException:
             self._connection.close()
             raise
-
-    def reads_damaged_text(self) -> bool:
-        if self._connection.text_factory is not str:
-            return False
-        self._connection.text_factory = _replaced
-        return True
 
     @translates_errors
     def damaged(self, *, pages: bool = True) -> Sequence[Damage]:

@@ -33,12 +33,13 @@ from typing import Final, Literal
 from urllib.parse import quote
 
 from ..fork_cleanup import release_in_forked_child
+from ..search_sql import SQLITE_TABLES
 from ..store_errors import NotAStore, StoreBusy, StoreMissing, StoreTooNew
 from .data_keys import TABLE as DATA_KEYS
 from .errors import StoreIsBackup, StoreIsHistory, StoreReplaced, translated
 from .location import check_mount, check_wal_belongs
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 SHARDS: Final = 1
 PAGE_BYTES: Final = 16384
 APPLICATION_ID: Final = 0x4F4E4558  # "ONEX": by this, file(1) and we recognise a store
@@ -72,7 +73,7 @@ create table workflow_state(
   state_schema integer not null, state_hash blob not null, code_id integer not null, position integer not null,
   last_us integer not null, failures integer not null, held text not null,
   lease_id blob, lease_until_us integer not null default 0, updated_us integer not null, state blob not null,
-  checksum integer not null default 0, cut integer not null default 0,
+  checksum integer not null default 0, cut integer not null default 0, began_us integer not null default 0,
   unique(workflow_type, instance_id));
 
 create table log(
@@ -143,6 +144,7 @@ UPGRADES: Final = {
     3: f"alter table log {_CHECKSUM} alter table snapshots {_CHECKSUM} alter table workflow_state {_CHECKSUM}"
     " alter table workflow_state add column cut integer not null default 0;",
     4: DATA_KEYS,
+    5: f"alter table workflow_state add column began_us integer not null default 0; {SQLITE_TABLES}",
 }
 """What makes schema ``n`` of schema ``n - 1``. A process that only reads leaves a store as it is, and reads either."""
 
@@ -282,7 +284,7 @@ def _make(path: Path) -> None:
             _set(connection, "page_size", PAGE_BYTES, PAGE_BYTES)
             _set(connection, "application_id", APPLICATION_ID, APPLICATION_ID)
             _set(connection, "journal_mode", "wal", "wal")
-            connection.executescript(f"begin immediate; {TABLES} {_ATTEMPTS} {DATA_KEYS} commit;")
+            connection.executescript(f"begin immediate; {TABLES} {_ATTEMPTS} {DATA_KEYS} {SQLITE_TABLES} commit;")
             connection.execute("begin immediate")
             connection.executemany(
                 "insert into meta values(?, ?)", [("schema_version", str(SCHEMA_VERSION)), ("shards", str(SHARDS))]

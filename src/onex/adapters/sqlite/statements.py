@@ -19,11 +19,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
 from typing import Final
 
+from ...kernel.search import SLOT_NAMES
 from ..commit_rows import Rows, SqlRow, SqlValue
 from ..row_checksum import LOG_COLUMNS
+from ..search_sql import FILL_INTO, FILLED, slot_columns
 
 FEW: Final = 16
 MOST: Final = 512
@@ -106,7 +109,7 @@ _SET: Final = (
     "held", "updated_us", "state", "checksum",
 )  # fmt: skip
 
-INSERT_STATE: Final = _insert("workflow_state", (*_SET, "instance", "workflow_type", "instance_id"))
+INSERT_STATE: Final = _insert("workflow_state", (*_SET, "instance", "workflow_type", "instance_id", "began_us"))
 UPDATE_STATE: Final = _update("workflow_state", _SET, ("instance", "version"), "lease_id is null")
 INSERT_LOG: Final = _insert(
     "log",
@@ -135,3 +138,19 @@ SNAPSHOT_BEFORE: Final = """insert or ignore into
 SNAPSHOT: Final = """insert or ignore into
   snapshots(instance, version, state_schema, code_id, state_hash, at_us, state, checksum)
   values(?, ?, ?, ?, ?, ?, ?, ?)"""
+FILL_SEARCH: Final = _sql(
+    FILL_INTO,
+    "select",
+    "?, " * (1 + len(SLOT_NAMES)),
+    "instance from workflow_state where instance = ? and version = ?",
+    "on conflict(instance) do update set",
+    FILLED,
+)
+
+
+@lru_cache(256)
+def write_search(is_new: bool, slots: tuple[int, ...]) -> RowStatement:  # a key of the cache
+    """Values of these slots: of a new row, or of one that is there and has the same spec."""
+    if is_new:
+        return _insert("search", (*slot_columns(slots), "instance", "spec"))
+    return _update("search", slot_columns(slots), ("instance", "spec"), "")

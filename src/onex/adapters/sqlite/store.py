@@ -31,6 +31,8 @@ from ...code_use import CodeUse
 from ...kernel.action import WorkflowKey
 from ...kernel.data_key import WrappedKey
 from ...kernel.errors import EngineClosed
+from ...kernel.search import SearchCode, SearchField, SearchFill, SearchSpec
+from ...kernel.search_query import SearchPlace, SearchQuery
 from ...ports import (
     Applied,
     Attempt,
@@ -54,7 +56,7 @@ from ...ports import (
 )
 from ..store_errors import StoreReadOnly
 from ..store_limits import REJECTIONS_MAX
-from . import retention
+from . import retention, search
 from .commit_watch import CommitWatch
 from .core import OWNER_WAIT_MS, SqliteCore
 from .location import real_path, wal_path
@@ -345,3 +347,28 @@ class SqliteStore:
         self, name: str, tag: str | None, after: WorkflowKey | None, limit: int
     ) -> Sequence[ProjectionRow]:
         return await self._reads.call(lambda core: core.projected(name, tag, after, limit))
+
+    # --- search -------------------------------------------------------------------------------------------------------
+
+    async def search_specs(self) -> Mapping[str, SearchSpec]:
+        return await self._reads.call(lambda core: core.search_specs())
+
+    async def unfilled(self, spec: SearchSpec, after: str, limit: int) -> Sequence[Stored]:
+        return await self._reads.call(lambda core: core.unfilled(spec, after, limit))
+
+    async def find(
+        self, query: SearchQuery, after: SearchPlace | None, limit: int
+    ) -> Sequence[tuple[Stored, SearchCode]]:
+        return await self._reads.call(lambda core: core.find(query, after, limit))
+
+    async def tally(self, query: SearchQuery, by: SearchField | None) -> Sequence[tuple[SearchCode, int]]:
+        return await self._reads.call(lambda core: core.tally(query, by))
+
+    async def declare_search(self, wanted: Mapping[str, Sequence[SearchField]]) -> Mapping[str, SearchSpec]:
+        return await self._writes.call(lambda core: core.transaction(lambda cursor: search.declare(cursor, wanted)))
+
+    async def fill_search(self, rows: Sequence[SearchFill]) -> None:
+        await self._writes.call(lambda core: core.transaction(lambda cursor: search.fill(cursor, rows)))
+
+    async def search_filled(self, spec: SearchSpec) -> bool:
+        return await self._writes.call(lambda core: core.transaction(lambda cursor: search.mark_filled(cursor, spec)))

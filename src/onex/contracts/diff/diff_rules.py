@@ -305,6 +305,9 @@ RULES: Mapping[str, DiffRule] = {
     "ModelContractReducer.public": DiffRule(
         added=adds("clients may send {name} now"), removed=breaks("clients may not send {name} now")
     ),
+    "ModelContractReducer.search": DiffRule(
+        added=adds("instances are found by {name} now"), removed=breaks("instances are no longer found by {name}")
+    ),
     "ModelContractReducer.resource_limits": DiffRule(
         added=breaks("an instance may take less now"), removed=adds("an instance may take more now")
     ),

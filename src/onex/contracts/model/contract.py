@@ -40,9 +40,11 @@ from .part import (
     MAPPED,
     PROSE,
     ROWS_MAX,
+    SEARCH_MAX,
     TARGETS_MAX,
     TRANSITIONS_MAX,
     ClassName,
+    FieldPath,
     ModelContractVersion,
     Part,
     Prose,
@@ -196,6 +198,11 @@ class ModelContractReducer(ModelContractBase):
     state_schema: Annotated[int, Field(ge=1, le=10_000), ENGINE] = 1
     unleased: Annotated[tuple[TriggerName, ...], Field(max_length=TRANSITIONS_MAX), ENGINE] = ()
     public: Annotated[tuple[TriggerName, ...], Field(max_length=TRANSITIONS_MAX), ENGINE] = ()
+    search: Annotated[
+        tuple[FieldPath, ...],
+        Field(max_length=SEARCH_MAX, description="fields of the state that instances are found by, or dotted paths"),
+        ENGINE,
+    ] = ()
     resource_limits: Annotated[ModelResourceLimits | None, ENGINE] = None
     intents: Annotated[tuple[ModelIntentDeclaration, ...], Field(max_length=INTENTS_MAX), ENGINE] = ()
 
@@ -223,7 +230,7 @@ class ModelContractWorkflow(ModelOrchestration, ModelContractReducer):
 
     @property
     def decided(self) -> dict[str, JsonValue]:
-        """What its code is: all that is said, without what decides no state: how targets are reached, and schedules."""
+        """What its code is: all that is said, without what decides no state: how targets are reached, schedules, search."""
         calls = dict.fromkeys(BLOCKS, True)
         stage = {**calls, "compensate": calls}
         tasks = {"__all__": {**stage, "stages": {"__all__": stage}}}
@@ -234,6 +241,7 @@ class ModelContractWorkflow(ModelOrchestration, ModelContractReducer):
                 "targets": True,
                 "event_bus": True,
                 "schedules": True,
+                "search": True,
                 "intents": {"__all__": calls},
                 "tasks": tasks,
             },  # type: ignore[arg-type]  # as pydantic says

@@ -25,6 +25,7 @@ WORKFLOW = r"^[a-z][a-z0-9_]{0,63}$"
 CLASS = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 TARGET = r"^[A-Za-z0-9_][A-Za-z0-9_./:@-]{0,199}$"
 KIND = r"^[a-z][a-z0-9_]{0,63}$"
+FIELD_PATH = r"^[A-Za-z_][A-Za-z0-9_]{0,63}(\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,7}$"
 TASK = r"^[a-z][a-z0-9_]{0,39}$"
 
 
@@ -73,6 +74,7 @@ WorkflowType = Annotated[str, Field(json_schema_extra={"pattern": WORKFLOW}), _w
 ClassName = Annotated[str, Field(json_schema_extra={"pattern": CLASS}), _word(CLASS)]
 Target = Annotated[str, Field(json_schema_extra={"pattern": TARGET}), _word(TARGET)]
 Kind = Annotated[str, Field(json_schema_extra={"pattern": KIND}), _word(KIND)]
+FieldPath = Annotated[str, Field(json_schema_extra={"pattern": FIELD_PATH}), _word(FIELD_PATH)]
 TaskName = Annotated[str, Field(json_schema_extra={"pattern": TASK}), _word(TASK)]
 Prose = Annotated[str, Field(max_length=4000)]
 Word = Annotated[str, Field(pattern=WORD)]
@@ -85,6 +87,7 @@ INTENTS_MAX = 200
 TARGETS_MAX = 200
 EXPRESSION_MAX = 1000
 ROWS_MAX = 1000
+SEARCH_MAX = 16
 
 
 class Part(BaseModel):

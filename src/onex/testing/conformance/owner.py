@@ -9,6 +9,7 @@ from ...code_use import CodeUses
 from ...kernel.action import WorkflowKey
 from ...kernel.lease import Lease
 from ...kernel.route import shard_of
+from ...kernel.search import SearchMove
 from ...ports import (
     Applied,
     Attempt,
@@ -27,6 +28,7 @@ from ...ports import (
     Reader,
     Rejection,
     Retention,
+    SearchTables,
     Sender,
     ShardLeases,
     Store,
@@ -55,8 +57,8 @@ def row(name: str, *outbox: NewIntent, issued_us: int = 1_000, status: str = "op
     )  # fmt: skip
 
 
-class AnyStore(Store, Reader, CodeUses, Sender, Projections, Retention, Protocol):
-    """One object that implements all six ports."""
+class AnyStore(Store, Reader, CodeUses, Sender, Projections, Retention, SearchTables, Protocol):
+    """One object that implements all seven ports."""
 
 
 class AnySharedStore(AnyStore, ShardLeases, Protocol):
@@ -85,6 +87,7 @@ class ChangeFields(TypedDict, total=False):
     notes: tuple[Note, ...]
     rejections: tuple[Rejection, ...]
     answers: tuple[InboxAnswer, ...]
+    search: SearchMove | None
 
 
 class CommitFields(TypedDict, total=False):

@@ -11,11 +11,12 @@ from .projecting import Projecting
 from .reading import Reading
 from .refusals import Refusals
 from .retaining import Retaining
+from .searching import Searching
 from .sharding import Sharding
 
 
-class StoreConformance(Ownership, Commits, Outbox, KeptAttempts, Refusals, Reading, Projecting, Retaining):
-    """Every behaviour of ``ports.Store``, ``Reader``, ``Sender``, ``Projections`` and ``Retention``.
+class StoreConformance(Ownership, Commits, Outbox, KeptAttempts, Refusals, Reading, Projecting, Retaining, Searching):
+    """Every behaviour of ``ports.Store``, ``Reader``, ``Sender``, ``Projections``, ``Retention`` and ``SearchTables``.
 
     .. code-block:: python
 

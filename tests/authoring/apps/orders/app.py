@@ -48,7 +48,7 @@ class Packed(Payload):
     parcel: str
 
 
-orders = workflow("orders", Order)
+orders = workflow("orders", Order, search=("total_cents", "trouble"))
 
 
 @orders.effect("bank", kind="file_operation", retry=5, succeeded="charged", failed="declined", unknown="charge_unknown")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from .versions import r0001_tables, r0002_checksums, r0003_data_keys
+from .versions import r0001_tables, r0002_checksums, r0003_data_keys, r0004_search
 
 
 class Revision(Protocol):
@@ -28,5 +28,5 @@ class Revision(Protocol):
     def DOWN(self) -> str: ...  # noqa: N802 - a constant of the module
 
 
-REVISIONS: Final[tuple[Revision, ...]] = (r0001_tables, r0002_checksums, r0003_data_keys)
+REVISIONS: Final[tuple[Revision, ...]] = (r0001_tables, r0002_checksums, r0003_data_keys, r0004_search)
 NEWEST: Final = len(REVISIONS)
