@@ -83,6 +83,9 @@ def test_kill_between_commit_and_send(
         assert [(one["event_action"], one["dedup_key"]) for one in got] == [("trigger", "shop/intents_dead/1")] * times
         assert again.end(signal.SIGINT).code == 130
         assert posted.empty()
+    replayed = commands("replay", JOBS, "--strict")
+    assert (replayed.code, "not at hand" in replayed.out) == (0, False), replayed.out
+    assert commands("migrate", "--check", JOBS).code == 0
     shown = commands("alerts", "--alerts", "alerts.yaml", "--json").row["receivers"]
     assert isinstance(shown, dict)
     one = shown["one"]

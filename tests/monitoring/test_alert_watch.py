@@ -5,16 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+import onex
 from onex.contracts.alerts.alerts_file import alerts_of
-from onex.contracts.alerts.series import Point
+from onex.contracts.alerts.series import MetricSample, Point
+from onex.kernel.errors import OnexError
 from onex.kernel.intent import ModelIntent
 from onex.monitoring.alerts.compliance import MINUTE_US, OBJECTIVES_KEY, report
+from onex.monitoring.alerts.history import History, judge
 from onex.monitoring.alerts.watch import AlertWatch
+from onex.monitoring.engine_metrics import EngineMetrics
+from onex.monitoring.engine_probes import EngineProbes
+from onex.monitoring.resources import LoopLag
 from onex.testing.virtual_time import VirtualRun, virtual
+from onex.wiring.engine import WiredEngine
 from onex.workflows.alerts.onex_alert.payloads import Alert
 from onex.workflows.alerts.onex_objectives.payloads import Objectives
+from tests.cli.conftest import JOBS, place
+
+__all__ = ["place"]  # a fixture of the commands
 
 FILE = """\
 source: shop
@@ -169,6 +182,46 @@ def test_minutes_without_an_engine_are_down_time_once_one_runs_again() -> None:
         assert 18 <= up.absent <= 21
         assert (up.met, fine.met, fine.absent) == (False, True, 0)
         assert "sla_up firing" in seen.told
+
+
+def test_the_last_minute_says_the_values_of_all_rules() -> None:
+    with watched() as seen:
+        seen.figures.rate = (19.0, 1.0)
+        seen.minutes(3)
+        assert seen.run.state(OBJECTIVES_KEY, Objectives).values == {"dead": 0.0, "errors": 0.05}
+
+
+def test_figures_of_a_real_engine_are_judged_by_every_kind_of_rule(place: Path) -> None:
+    """Here the rows are those of ``/metrics`` of an engine that works, refuses and fails."""
+    alerts = alerts_of("interval_s: 1", "alerts.yaml")
+
+    async def reading(engine: WiredEngine, at_s: float) -> MetricSample:
+        probes = EngineProbes(engine)  # new ones, that have counted nothing yet
+        points = await EngineMetrics(engine, probes, LoopLag()).points()
+        await probes.close()
+        return MetricSample.of(at_s, points, alerts.names)
+
+    async def go() -> dict[str, float | None]:
+        async with await onex.open("memory:", JOBS, alerts=alerts) as engine:
+            history = History(alerts)
+            history.add(await reading(engine, 0.0))
+            for number in range(8):
+                await engine.submit(f"jobs:{number}", "blow")
+            await engine.submit("jobs:1", "add", {"amount": 1})
+            with pytest.raises(OnexError):
+                await engine.submit("jobs:1", "add", {"amount": 13})
+            await engine.idle()
+            history.add(await reading(engine, 300.0))
+            assert judge(alerts.rules["intents_dead"], history).beyond
+            assert judge(alerts.rules["effects_fail"], history).beyond
+            assert judge(alerts.rules["error_rate"], history) == (True, 0.1)
+            return {name: judge(rule, history).value for name, rule in alerts.rules.items()}
+
+    found = asyncio.run(go())
+    assert (found["intents_dead"], found["effects_fail"], found["circuit_breaker_open"]) == (8.0, 1.0, None)
+    assert found["routing_latency"] is not None
+    assert found["process_memory"] is not None
+    assert found["process_memory"] > 1e6
 
 
 def test_the_minute_that_runs_is_recorded_at_an_orderly_end() -> None:

@@ -14,6 +14,7 @@ import typer
 from pydantic import JsonValue
 
 from ..contracts.alerts.alerts_file import default_alerts
+from ..contracts.alerts.alerts_model import ModelAlerts
 from ..contracts.alerts.prometheus_rules import prometheus_rules
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import NotFound
@@ -103,7 +104,7 @@ def alerts(
         else:
             say(f"{name}: {'taken up' if what is AlertRequest.ACK else 'silent' if seconds else 'no longer silent'}")
         return
-    rows = alert_rows(said, look(store, _recorded))
+    rows = look(store, lambda reader: _rows(said, reader))
     _show(rows, as_json=as_json)
     if any(row.standing == "firing" and row.alert is not None and row.alert.acknowledged_at is None for row in rows):
         raise typer.Exit(FOUND)
@@ -126,12 +127,7 @@ def sla(
     """
     said = default_alerts() if file is None else read_alerts(file)
 
-    async def ask(reader: Reader) -> Stored | None:
-        key = WorkflowKey.parse(OBJECTIVES_KEY)
-        return (await reader.load([key])).get(key)
-
-    stored = look(store, ask)
-    recorded = None if stored is None or not stored.version else Objectives.model_validate_json(stored.state)
+    recorded = look(store, _objectives)
     results = report(said.objectives, recorded, now_us() // MINUTE_US)
     if as_json:
         for one in results:
@@ -169,13 +165,20 @@ def _span(seconds: int) -> str:
     return f"{seconds} s"
 
 
-async def _recorded(reader: Reader) -> list[Stored]:
+async def _objectives(reader: Reader) -> Objectives | None:
+    key = WorkflowKey.parse(OBJECTIVES_KEY)
+    stored = (await reader.load([key])).get(key)
+    return None if stored is None or not stored.version else Objectives.model_validate_json(stored.state)
+
+
+async def _rows(said: ModelAlerts, reader: Reader) -> list[AlertRow]:
     found: list[Stored] = []
     after: WorkflowKey | None = None
     while rows := await reader.instances(ALERT, None, after, PAGE):
         found.extend(rows)
         after = rows[-1].key
-    return found
+    minutes = await _objectives(reader)
+    return alert_rows(said, found, {} if minutes is None else minutes.values)
 
 
 async def _sent(
@@ -206,7 +209,7 @@ def _show(rows: list[AlertRow], *, as_json: bool) -> None:
                 row.standing,
                 "" if row.since is None else when(_micros(row.since), now),
                 row.severity,
-                "" if row.alert is None or row.alert.value is None else f"{row.alert.value:.6g}",
+                "" if row.value is None else f"{row.value:.6g}",
                 f"{row.metric} {row.bound}",
                 row.remark,
             ]

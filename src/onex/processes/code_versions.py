@@ -18,7 +18,9 @@ from ..app.folder import AppFolder
 from ..engine.registry import Workflow
 from ..kernel.errors import ContractError
 from ..ports import Code, Env
+from ..repository.contract_files import built_in
 from ..repository.git_revision import RevisionUnreadable, checkout
+from ..wiring.alert_workflows import ALERT_TYPES, ALERTS_APP
 
 RECORDED: Final = "recorded"
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -46,7 +48,7 @@ def brought(app: Path, specs: Sequence[str], codes: Mapping[int, Code], envs: Ma
             known = {(one.code.workflow_type, one.code.digest) for one in code_of([app, *paths])}
             wanted = {(code.workflow_type, code.digest) for code in codes.values()} - known
             paths += _recorded(stack, app, wanted, envs, notes)
-        yield Older(tuple(map(str, paths)), tuple(notes))
+        yield Older(tuple(map(str, (*paths, *_beside(app, codes)))), tuple(notes))
 
 
 def code_of(paths: Sequence[Path]) -> tuple[Workflow, ...]:
@@ -59,6 +61,13 @@ def code_of(paths: Sequence[Path]) -> tuple[Workflow, ...]:
             digests.add(digest)
             found += [one.recorded for one in load_app(path).workflows.values()]
     return tuple(found)
+
+
+def _beside(app: Path, codes: Mapping[int, Code]) -> Iterator[Path]:
+    """The alerts that an engine runs beside an app, where the log has any and they are not the app itself."""
+    beside = built_in(Path(ALERTS_APP))
+    if app.resolve() != beside.resolve() and any(code.workflow_type in ALERT_TYPES for code in codes.values()):
+        yield beside
 
 
 def _recorded(

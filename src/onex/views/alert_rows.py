@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ STANDINGS = {"quiet": OK, "resolved": OK}
 
 
 class AlertRow(NamedTuple):
-    """``alert`` is None where nothing was ever recorded. ``watched``: the rule is in the file."""
+    """``alert`` is None where nothing was ever recorded. ``watched``: the rule is in the file; ``read``: its value a minute ago."""
 
     name: str
     severity: str
@@ -27,6 +27,13 @@ class AlertRow(NamedTuple):
     bound: str
     alert: Alert | None = None
     watched: bool = True
+    read: float | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The last value that is recorded: of an open alert what was told of it, else what was read in the last minute."""
+        told = None if self.alert is None else self.alert.value
+        return told if self.standing != OK and told is not None else self.read
 
     @property
     def since(self) -> datetime | None:
@@ -65,7 +72,7 @@ class AlertRow(NamedTuple):
             "metric": self.metric,
             "bound": self.bound,
             "watched": self.watched,
-            "value": None if alert is None else alert.value,
+            "value": self.value,
             "since": None if (since := self.since) is None else since.isoformat(),
             "incidents": 0 if alert is None else alert.incident,
         }
@@ -87,14 +94,14 @@ class AlertRow(NamedTuple):
         return shown
 
 
-def alert_rows(alerts: ModelAlerts, recorded: Iterable[Stored]) -> list[AlertRow]:
-    """The rules of the file and the alerts of its objectives, then what is recorded and not in it."""
+def alert_rows(alerts: ModelAlerts, recorded: Iterable[Stored], values: Mapping[str, float]) -> list[AlertRow]:
+    """The rules of the file and the alerts of its objectives, then what is recorded and not in it. ``values[rule]``: last read."""
     found = {one.key.instance_id: one for one in recorded}
     watches: dict[str, tuple[ModelWatch, str]] = {name: (rule, rule.bound) for name, rule in alerts.rules.items()}
     for name, objective in alerts.objectives.items():
         watches[SLA + name] = objective, f"{objective.bound} in {objective.target:.6g} of {objective.window_s} s"
     rows = [
-        _row(name, watch.severity.value, watch.metric, bound, found.pop(name, None))
+        _row(name, watch.severity.value, watch.metric, bound, found.pop(name, None))._replace(read=values.get(name))
         for name, (watch, bound) in watches.items()
     ]
     for name, stored in sorted(found.items()):

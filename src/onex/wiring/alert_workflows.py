@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..adapters.watchdog import Watchdog
 from ..app import load_app
 from ..contracts.alerts.alerts_model import ModelAlerts
@@ -12,6 +14,9 @@ from ..ports import Blobs
 from .effect_threads import EffectThreads
 from .served import ServedApp
 
+ALERTS_APP: Final = "onex:alerts"
+ALERT_TYPES: Final = ("onex_alert", "onex_objectives")
+
 
 def alert_workflows(
     alerts: ModelAlerts | None, blobs: Blobs, watchdog: Watchdog, effects: EffectContext
@@ -20,6 +25,6 @@ def alert_workflows(
     if alerts is None:
         return ()
     served = ServedApp(
-        load_app("onex:alerts"), blobs, EffectThreads(), None, alert_executors(alerts, effects), watchdog, effects
+        load_app(ALERTS_APP), blobs, EffectThreads(), None, alert_executors(alerts, effects), watchdog, effects
     )
     return served.registry().workflows

@@ -15,6 +15,7 @@ from ..kernel.intent import ModelIntent
 from ..kernel.quota import ResourceLimits
 from ..ports import Result
 from ..settings import read_settings
+from .alert_workflows import ALERT_TYPES, ALERTS_APP
 from .served import with_step_guard
 
 
@@ -32,11 +33,14 @@ class Boundary:
 class InertApp:
     """The code of a folder, for folding only. A step that exceeds its budget is ended."""
 
-    def __init__(self, app: Path) -> None:
-        """Raises ContractError."""
+    def __init__(self, app: Path, *, alerts: bool = False) -> None:
+        """``alerts``: with the workflows that an engine runs beside it for alerts. Raises ContractError."""
         self.boundary = Boundary()
         self._watchdog = Watchdog(read_settings().step_budget_s)
         self.app = load_app(app)
+        apps = [self.app]
+        if alerts and not set(ALERT_TYPES) & set(self.app.workflows):
+            apps.append(load_app(ALERTS_APP))
         self.registry = ReducerRegistry(
             tuple(
                 Workflow(
@@ -47,7 +51,8 @@ class InertApp:
                     with_step_guard(one.migrations, self._guard(one.limits)),
                     one.public,
                 )
-                for one in self.app.workflows.values()
+                for loaded in apps
+                for one in loaded.workflows.values()
             )
         )
 

@@ -13,8 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from onex.kernel.errors import EffectFailed, EffectUnknown, OnexError
+from onex.kernel.errors import EffectFailed, EffectUnknown, InvalidPayload, OnexError
 from onex.kernel.intent import ModelIntent
+from onex.simulation.app_sim.app_under_test import load_app_under_test
+from onex.simulation.app_sim.run import run_app
+from onex.simulation.app_sim.runner import RunPlan, workspace
 from onex.testing.virtual_time import VirtualRun, virtual
 from onex.workflows.alerts.onex_alert.payloads import Alert
 from onex.workflows.alerts.onex_alert.reducer import FIRST_WAIT_S
@@ -201,6 +204,26 @@ def test_a_silence_can_be_ended() -> None:
         run.submit(KEY, "breached", breached(for_s=0))
         run.submit(KEY, "silence", {"for_s": 0})
         assert far.events == [("team", "firing")]
+
+
+def test_two_receivers_of_one_name_are_refused() -> None:
+    """Found by ``onex simulate onex:alerts``, seed 8: each of them was told again and again."""
+    twice = breached()
+    rule = twice["rule"]
+    assert isinstance(rule, dict)
+    rule["receivers"] = [{"name": "one", "kind": "chat"}, {"name": "one", "kind": "mail"}]
+    with watched() as (run, far):
+        with pytest.raises(InvalidPayload, match="one name"):
+            run.submit(KEY, "breached", twice)
+        assert far.arrived == []
+
+
+@pytest.mark.parametrize("seed", [8, 21, 30])
+def test_alerts_hold_under_crashes_and_faults(seed: int) -> None:
+    under_test = load_app_under_test(APP)
+    with workspace() as where:
+        result = run_app(under_test, RunPlan(APP).script(seed), where, drawn=True)
+    assert [str(one) for one in result.violations] == []
 
 
 EVENTS = ("breached", "recovered", "acknowledge", "silence", "audible", "wait", "long")

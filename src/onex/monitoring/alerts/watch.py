@@ -80,6 +80,7 @@ class AlertWatch:
         self._minute: int | None = None
         self._first: MetricSample | None = None
         self._bad: dict[str, bool] = {}
+        self._values: dict[str, float | None] = {}
 
     async def run(self) -> None:
         """Until it is cancelled, or the engine has closed."""
@@ -109,7 +110,9 @@ class AlertWatch:
         sample = MetricSample.of(self._engine.clock.monotonic(), await self._points(), self._names)
         self._history.add(sample)
         for name, rule in self._alerts.rules.items():
-            await self._tell(name, judge(rule, self._history), self._rule(rule))
+            verdict = judge(rule, self._history)
+            self._values[name] = verdict.value
+            await self._tell(name, verdict, self._rule(rule))
         await self._measure(sample)
 
     # --- alerts -------------------------------------------------------------------------------------------------------
@@ -198,7 +201,8 @@ class AlertWatch:
                 if value is not None:
                     good[name] = objective.is_met_by(value)
         windows_s = {name: one.window_s for name, one in self._alerts.objectives.items()}
-        told = Minute(number=number, good=good, windows_s=windows_s).model_dump(mode="json")
+        values = {name: float(f"{value:.6g}") for name, value in self._values.items() if value is not None}
+        told = Minute(number=number, good=good, windows_s=windows_s, values=values).model_dump(mode="json")
         action_id = uuid5(NAMESPACE_URL, f"{OBJECTIVES_KEY}/{number}/{self._teller}")
         try:
             await self._engine.submit(OBJECTIVES_KEY, "minute", told, issuer=ISSUER, action_id=action_id)

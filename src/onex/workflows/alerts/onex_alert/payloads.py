@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, field_validator
 
 from onex import Payload, State
 
@@ -32,6 +32,13 @@ class AlertRule(Payload):
     for_s: Seconds
     settle_s: Seconds
     receivers: tuple[Receiver, ...] = ()
+
+    @field_validator("receivers")
+    @classmethod
+    def _named_once(cls, receivers: tuple[Receiver, ...]) -> tuple[Receiver, ...]:
+        if len({one.name for one in receivers}) != len(receivers):
+            raise ValueError("two receivers have one name: what each was told is kept by its name")
+        return receivers
 
 
 class Breached(Payload):

@@ -12,11 +12,15 @@ WindowS = Annotated[int, Field(ge=60)]
 
 
 class Minute(Payload):
-    """``number`` counts minutes since 1970. ``good[objective]``; one that was not measured in this minute is not in it."""
+    """``number`` counts minutes since 1970. ``good[objective]``; one that was not measured in this minute is not in it.
+
+    ``values[rule]`` are the last ones that were read, for who lists the rules.
+    """
 
     number: Annotated[int, Field(ge=0)]
     good: dict[str, bool]
     windows_s: dict[str, WindowS]
+    values: dict[str, float] = Field(default_factory=dict)
 
 
 class Slot(Payload):
@@ -38,4 +42,5 @@ class Measured(Payload):
 class Objectives(State):
     status: Literal["unmeasured", "measured"] = "unmeasured"
     last: int = 0
+    values: dict[str, float] = Field(default_factory=dict)
     measured: dict[str, Measured] = Field(default_factory=dict)

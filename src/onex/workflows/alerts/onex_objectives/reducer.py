@@ -24,7 +24,7 @@ def minute(now: Objectives, action: Action[Minute]) -> Step[Objectives]:
         name: _with(now.measured.get(name), told.number, told.good.get(name), window_s)
         for name, window_s in told.windows_s.items()
     }
-    return Step(now.evolve(last=max(now.last, told.number), measured=measured))
+    return Step(now.evolve(last=max(now.last, told.number), values=told.values, measured=measured))
 
 
 def slot_minutes(window_s: int) -> int:
