@@ -57,6 +57,7 @@ PROMISES = ("what is promised", "concepts/promises.md")
 PROJECTIONS = ("projections", "concepts/projections.md")
 REPLAY = ("replay and code", "concepts/replay-and-code.md")
 WHAT_IF = ("what if", "concepts/what-if.md")
+DEPLOYING = ("deploying a change", "guides/deploying-a-change.md")
 SIMULATION = ("simulation", "concepts/simulation.md")
 CONTAINER = ("container", "guides/container.md")
 ORCHESTRATION = ("orchestration", "concepts/orchestration.md")
@@ -241,7 +242,7 @@ PAGES: Sequence[ApiPage] = (
     ApiPage(
         "history.md",
         "Replay, what-if and simulation as a library",
-        "What the commands `onex replay`, `onex whatif` and `onex simulate` call.",
+        "What the commands `onex replay`, `onex whatif`, `onex forward`, `onex shadow`, `onex versions` and `onex simulate` call.",
         (
             Section(
                 "Replaying",
@@ -255,6 +256,22 @@ PAGES: Sequence[ApiPage] = (
                 ),
             ),
             Section("What if", WHAT_IF, (Entry("whatif.what_if.WhatIf"),)),
+            Section(
+                "Before and while new code runs",
+                DEPLOYING,
+                (
+                    Entry("processes.forward_check.check_forward"),
+                    Entry("processes.forward_check.ForwardTask"),
+                    Entry("whatif.forward_result.ForwardResult"),
+                    Entry("whatif.forward_result.ForwardFinding"),
+                    Entry("processes.shadow_run.ShadowProcess"),
+                    Entry("processes.shadow_run.ShadowTask"),
+                    Entry("whatif.shadow_counts.ShadowCounts"),
+                    Entry("replay.code_standing.code_standing"),
+                    Entry("replay.code_standing.CodeStanding", constructed=False),
+                    Entry("replay.code_standing.Holding", constructed=False),
+                ),
+            ),
             Section(
                 "Simulation of an app",
                 SIMULATION,

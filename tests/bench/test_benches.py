@@ -31,6 +31,7 @@ NAMES = [
     "page",
     "replay",
     "route",
+    "shadow",
     "simulate",
     "search",
     "skip",

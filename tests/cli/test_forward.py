@@ -13,14 +13,17 @@ import onex
 from onex.engine.intake import PayloadInput
 from onex.kernel.action import WorkflowKey
 from onex.processes.forward_check import _outbox_of, workflow_words
+from onex.processes.shadow_run import ShadowProcess, ShadowTask
 from onex.simulation.app_sim.values import simplest
 from onex.whatif.forward_known import Known, shape_of
 from onex.whatif.forward_result import EnumForward, ForwardResult
 from onex.whatif.forward_side import ForwardSide
 from onex.whatif.forward_walk import ForwardWalk, WalkResult
+from onex.whatif.shadow_counts import ShadowCounts
 from onex.wiring import open_reader
 from onex.wiring.folding import InertApp
 from tests.cli.conftest import ORDERS, STORE, Commands, fill
+from tests.servers.postgres_server import PostgresServer
 
 RIDES = Path(__file__).with_name("rides") / "rides.py"
 AGAIN, STRANDED = EnumForward.AGAIN, EnumForward.STRANDED
@@ -290,3 +293,34 @@ def test_a_shape_counts_what_a_decision_may_hang_on_and_no_values() -> None:
     ]
     for one, other in unlike:
         assert shape(one) != shape(other)
+
+
+# --- on a server --------------------------------------------------------------------------------------------------------
+
+
+def test_all_three_say_the_same_of_a_store_on_a_server(
+    commands: Commands, place: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several shards; a shadow, the forward check, and which code holds the rides."""
+    url = postgres.url("forward") + "&shards=4"
+    monkeypatch.setenv("ONEX_STORE", url)
+    new = changed(place, *TRAP)
+
+    async def go() -> ShadowCounts:
+        async with await onex.open(url, RIDES) as engine:
+            for n in range(8):
+                await engine.submit(f"rides:{n}", "begin", {"cents": 900})
+                await engine.wait(f"rides:{n}", until="riding")
+            shadow = ShadowProcess(ShadowTask(url, str(new)))
+            while not await asyncio.to_thread(shadow.heard, 1.0):
+                pass
+            for n in range(8):
+                await engine.submit(f"rides:{n}", "remind")
+            return await asyncio.to_thread(shadow.stop)
+
+    counts = asyncio.run(go())
+    assert (counts.actions, counts.differs, counts.added, counts.fired) == (8, 8, 8, 0)
+    said = commands("forward", RIDES, "--against", new, "--json").row
+    assert (said["again"], said["instances"], said["fired"]) == (8, 8, 0)
+    (only,) = commands("versions", "--json").rows
+    assert (only["in_flight"], only["current"]) == (8, True)

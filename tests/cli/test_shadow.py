@@ -1,8 +1,9 @@
-"""`onex shadow`: other code beside an engine that writes, on one store (promise 45)."""
+"""`onex shadow`: other code beside an engine that writes, on one store (promise 46)."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import onex
 from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.whatif.forward_result import ForwardResult
 from onex.whatif.shadow import Shadow
 from onex.whatif.shadow_counts import ShadowCounts
 from onex.wiring import open_reader
@@ -160,3 +162,51 @@ def test_ctrl_c_ends_it_with_the_result(place: Path, processes: type[Process]) -
         assert told.out.endswith("effects fired: 0\n")
 
     asyncio.run(go())
+
+
+JUDGE = """
+from __future__ import annotations
+
+from typing import Literal
+
+from onex import Action, State, Step, workflow
+from onex.whatif.forward_result import ForwardResult
+from onex.whatif.shadow_counts import ShadowCounts
+
+
+class Verdict(State):
+    status: Literal["new", "watching", "stopped"] = "new"
+    why: str = ""
+
+
+judges = workflow("judges", Verdict)
+
+
+@judges.on("new -> watching")
+def checked(verdict: Verdict, action: Action[ForwardResult]) -> Step[Verdict]:
+    return Step(verdict.evolve(why=f"{action.payload.again} would be emitted again"))
+
+
+@judges.on("watching -> stopped", when_after="state.why == 'differs'")
+@judges.on("watching -> watching")
+def seen(verdict: Verdict, action: Action[ShadowCounts]) -> Step[Verdict]:
+    return Step(verdict if action.payload.ok else verdict.evolve(why="differs"))
+"""
+
+
+def test_a_workflow_judges_by_the_counts_as_they_are_printed(place: Path) -> None:
+    """Both results are payloads: an action carries them, the log keeps them, and a replay reads them again."""
+    app = place / "judge" / "judges.py"
+    app.parent.mkdir()
+    app.write_text(JUDGE)
+    same, other = shadowed(RIDES), ShadowCounts(actions=3, compared=3, instances=1, differs=1)
+
+    async def go() -> list[str]:
+        async with await onex.open("sqlite:///judges.db", app) as engine:
+            found = [(await engine.submit("judges:1", "checked", ForwardResult(instances=4, again=4))).status]
+            for counts in (same, other):
+                told = json.loads(counts.model_dump_json())
+                found.append((await engine.submit("judges:1", "seen", told)).status)
+            return found
+
+    assert asyncio.run(go()) == ["watching", "watching", "stopped"]

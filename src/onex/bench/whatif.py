@@ -118,7 +118,7 @@ def run(options: Mapping[str, str]) -> Result:
 
 def _measure(options: Options, folder: Path) -> Measurement:
     actions = options.count(ACTIONS, 200)
-    made, other = _app(folder / "made", REDUCER), _app(folder / "other", CHANGED)
+    made, other = account_app(folder / "made", REDUCER), account_app(folder / "other", CHANGED)
     url = f"sqlite:///{folder}/store.db"
     asyncio.run(_fill(url, made, actions))
     totals, runs = WhatIfTotals(), list[tuple[float, float]]()
@@ -142,7 +142,7 @@ def _measure(options: Options, folder: Path) -> Measurement:
     )
 
 
-def _app(place: Path, reducer: str) -> Path:
+def account_app(place: Path, reducer: str) -> Path:
     """Both versions of the code have the same folder name, as two revisions of one folder have."""
     app = place / "account"
     app.mkdir(parents=True)

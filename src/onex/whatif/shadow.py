@@ -1,4 +1,4 @@
-"""Shadow: other code folds what an engine writes, beside it, and counts what it would decide otherwise (promise 45).
+"""Shadow: other code folds what an engine writes, beside it, and counts what it would decide otherwise (promise 46).
 
 It follows the log, and so works on any store and beside any engine, which does not know of it. It writes nothing and fires
 nothing. One row, in this order:
