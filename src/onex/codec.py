@@ -9,9 +9,10 @@ store's key is for what belongs to no instance, as messages in the inbox and ref
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from .code_use import CodeUses
+from .kernel.action import WorkflowKey
 from .kernel.data_key import WrappedKey
 from .ports import Projections, Reader, Retention, SearchTables, Sender, ShardLeases, Store
 
@@ -34,6 +35,15 @@ class MasterKeys(Protocol):
         """32 bytes; None for a name that is not known here."""
 
 
+class ErasedRows(NamedTuple):
+    """What an erasure did. ``intents`` were open, and are dead now. ``overwritten``: nothing of the key is left in the files of the
+    store; False where somebody reads it just now, or where the store is a server's."""
+
+    intents: int
+    blobs: int
+    overwritten: bool = False
+
+
 class KnownKeys(Protocol):
     """Where wrapped keys are read."""
 
@@ -47,10 +57,25 @@ class KeyTables(KnownKeys, Protocol):
     async def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
         """Keep them, in one transaction. An owner that has a key keeps the one it has."""
 
+    async def erase(self, key: WorkflowKey, by: str, at_us: int) -> ErasedRows | None:
+        """Destroy the data key of this instance, in one transaction, with all that is not under it. What is open of it is dead.
+        None: there is no such instance. Asked by the owner, or where nobody owns the store."""
+
+    async def overwrite(self) -> bool:
+        """Let nothing stand in the files of the store of what was deleted; False where that cannot be done now, or not at all."""
+
 
 def blob_owner(digest: bytes) -> str:
     """The owner of the data key of a blob."""
     return f"#blob:{digest.hex()}"
+
+
+@runtime_checkable
+class Erasable(Protocol):
+    """A store whose instances can be erased."""
+
+    async def erase_instance(self, key: WorkflowKey, by: str, at_us: int) -> ErasedRows:
+        """Destroy the data key of this instance, which may be erased already. Raises NotFound, NotEncrypted."""
 
 
 class StoreChanges(Protocol):

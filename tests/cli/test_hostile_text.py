@@ -255,6 +255,7 @@ WORDS: dict[str, list[list[str]]] = {
     "projection": [["projection", NASTY], ["projection", "--tag", NASTY], ["projection", "--json"]],
     "rejections": [["rejections"], ["rejections", "--json"], ["rejections", NASTY]],
     "dead": [["dead"], ["dead", "--json"], ["dead", "--redrive", NASTY]],
+    "erase": [["erase", NASTY], ["erase", "orders:1"], ["erase", NASTY, "--yes", "--json"]],
     "release": [["release", NASTY], ["release", "odd", NASTY]],
     "simulate": [
         ["simulate", "{app}", "--seeds", "2"],

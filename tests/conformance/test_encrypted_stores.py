@@ -10,17 +10,24 @@ from onex.adapters.memory.read import Tables
 from onex.adapters.memory.store import MemoryStore
 from onex.adapters.postgres.store import PostgresStore
 from onex.adapters.sqlite.store import SqliteStore
-from onex.testing.conformance import AnySharedStore, AnyStore, ShardConformance, StoreConformance
+from onex.testing.conformance import AnySharedStore, AnyStore, ShardConformance
+from onex.testing.conformance.attempts import KeptAttempts
 from onex.testing.conformance.commits import Commits
 from onex.testing.conformance.outbox import Outbox
+from onex.testing.conformance.ownership import Ownership
 from onex.testing.conformance.projecting import Projecting
 from onex.testing.conformance.reading import Reading
 from onex.testing.conformance.refusals import Refusals
+from onex.testing.conformance.retaining import Retaining
 from tests.conformance.encrypted import sealed, sealed_shared
 from tests.conformance.test_postgres import OnPostgres
 
 
-class TestEncryptedMemoryStore(StoreConformance):
+class EncryptedConformance(Ownership, Commits, Outbox, KeptAttempts, Refusals, Reading, Projecting, Retaining):
+    """All of ``StoreConformance`` but the keys, which an encrypted store makes itself."""
+
+
+class TestEncryptedMemoryStore(EncryptedConformance):
     persistent: ClassVar[bool] = False
     tables: ClassVar[dict[Path, Tables]] = {}
 
@@ -52,7 +59,7 @@ class TestEncryptedMemoryShards(ShardConformance):
         TestEncryptedMemoryShards.now_s += 0.1
 
 
-class TestEncryptedSqliteStore(StoreConformance):
+class TestEncryptedSqliteStore(EncryptedConformance):
     async def open(self, place: Path) -> AnyStore:
         return sealed(await SqliteStore.open(place / "store.db", rejections_kept=self.rejections_kept))
 

@@ -76,6 +76,7 @@ COMMANDS = {
         "rejections": ("rejections", "Show refused actions, the newest first."),
         "dead": ("dead_letters", "List intents that are dead or held, and run them again."),
         "release": ("dead_letters", "Let a held instance take actions again."),
+        "erase": ("erase", "Erase an instance of an encrypted store: destroy its key, for ever."),
         "gc": (
             "gc",
             "Keep a store short: archive old log rows and remove them, and collect blobs and rows past their time.",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +26,7 @@ from .console import harmless, note, now_us, say, say_json
 from .exit_codes import ENVIRONMENT, FOUND, Misused
 from .store_options import Json, Store, url_of
 from .store_reading import open_sender_telling, until
+from .user_name import user_name
 
 LINES = "-"
 """In place of a key: actions come as lines of standard input."""
@@ -121,7 +120,7 @@ def submit(
         raise Misused("--operator names who sends the action with --as-operator; give both")
     kind, content = checked(checked_trigger, "trigger", trigger), _payload(payload)
     if as_operator:
-        name = checked(operator_name, "--operator", operator if operator is not None else _user())
+        name = checked(operator_name, "--operator", operator if operator is not None else user_name())
         kind, content = SUBMIT, {"trigger": kind, "payload": content, "operator": name}
     action = ModelAction(
         workflow_key=WorkflowKey.parse(key),
@@ -140,13 +139,6 @@ def send_and_report(action: ModelAction, trigger: str, url: str, wait_s: float, 
     """Sends it, says what came of it, and returns the exit code. ``wait_s`` 0: no answer is waited for."""
     sent, noted = asyncio.run(_send(action, trigger, url, wait_s))
     return _report(sent, waited=wait_s > 0, noted=noted, as_json=as_json)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a number without a name, as in some containers
-        return f"uid {os.getuid()}"
 
 
 def _payload(text: str) -> dict[str, JsonValue]:

@@ -27,6 +27,7 @@ from uuid import UUID
 import orjson
 
 from ..kernel.action import NOTHING, WorkflowKey
+from ..kernel.data_key import check_readable
 from ..kernel.errors import (
     ConcurrentModificationError,
     InstanceFinished,
@@ -80,7 +81,7 @@ class DeadLetters:
 
     async def redrive(self, pointer: Pointer, in_commit: Callable[[], None] | None = None) -> None:
         """Runs a dead intent from attempt 1 with the same key; delivers a held outcome as it was. Raises ValidationError,
-        and InstanceFinished where nobody would take the outcome any more.
+        InstanceFinished where nobody would take the outcome any more, and InstanceErased.
 
         Durable when it returns. Two calls at once are one; a cancelled call withdraws nothing. ``in_commit`` is called
         just before a dead row is written back to life: what it gives the service goes into the same commit.
@@ -103,6 +104,9 @@ class DeadLetters:
         row = await stopped_at(self.reader, pointer)
         if row is None:
             raise ValidationError(f"no dead or held intent at {':'.join(map(str, pointer))}; onex dead lists them")
+        stored = (await self.reader.load([row.key])).get(row.key)
+        if stored is not None:
+            check_readable(stored.state, str(row.key))
         delivery = stored_delivery(row, self.service.registry, self.clock.now_us())
         if row.state is EnumOutboxState.DEAD and delivery.emitted.spec.outcomes:
             await self._check_wanted(row, delivery.emitted.name)

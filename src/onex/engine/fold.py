@@ -31,6 +31,7 @@ from ..kernel.action import ID_BYTES, Action
 from ..kernel.canonical import reloaded
 from ..kernel.errors import (
     ConcurrentModificationError,
+    InstanceFinished,
     InstanceHeld,
     InvalidPayload,
     KilledItsProcess,
@@ -336,11 +337,16 @@ class Folded(ActionChecks):
             return
         if isinstance(error, ConcurrentModificationError | TimerGone):
             return  # what replaced it has settled its row; or its row is held, which ``timers`` does not list, and stays
-        if isinstance(error, _HOLDS) or self.unreadable is not None:
-            held = held_result(pending.kind, pending.body, entry.workflow.code.state_schema)
-            state, tries = EnumOutboxState.HELD, pending.attempt
+        if isinstance(error, _HOLDS) or (self.unreadable is not None and not isinstance(error, InstanceFinished)):
+            held, tries = held_result(pending.kind, pending.body, entry.workflow.code.state_schema), pending.attempt
             self.notes.append(
-                Note(pending.settles, state, tries, result=held, error=kept_message(error, pending.payload))
+                Note(
+                    pending.settles,
+                    EnumOutboxState.HELD,
+                    tries,
+                    result=held,
+                    error=kept_message(error, pending.payload),
+                )
             )
         else:
             self._settled.append(pending.settles)

@@ -29,6 +29,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "inbox_refused": "A row of the inbox cannot be read as an action: it is answered with the error.",
     "held_row_unreadable": "A held outcome does not fit this code and stays held.",
     "stranded": "This code has no place for rows that wait: their name, how many, the first, and what to add to the code.",
+    "instance_erased": "An operator destroyed the data key of an instance: `intents` of it were open and are dead.",
     "intent_stranded": "One waiting intent or timer cannot be read by this code; its row says why and waits.",
     "search_filled": "Every instance of a workflow has its search fields now; `instances` of them were filled in.",
     "search_fill_failed": "Search fields cannot be filled in for now: tried again, and queries by them are refused until then.",

@@ -20,6 +20,7 @@ from .encode import json_bytes, read_payload
 RELEASE = "@release"
 REDRIVE = "@redrive"
 SUBMIT = "@submit"
+ERASE = "@erase"
 STOPPED = (EnumOutboxState.DEAD, EnumOutboxState.HELD)
 
 RequestHandler = Callable[[WorkflowKey, Mapping[str, JsonValue], Callable[[], None]], Awaitable[None]]
@@ -30,6 +31,12 @@ class Redrive(Payload):
     """``pointer`` is ``shard:n:ordinal``, as ``onex dead`` lists it."""
 
     pointer: str = Field(pattern=r"^[0-9]{1,18}:[0-9]{1,18}:[0-9]{1,18}$")
+
+
+class OperatorErase(Payload):
+    """Who asks for it: the name stands where the values stood."""
+
+    operator: str
 
 
 class OperatorSubmit(Payload):

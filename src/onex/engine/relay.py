@@ -243,6 +243,17 @@ class IntentRelay(EffectRuns):
                     self._queue.take_back(delivery)
                     self._after.end_cancelled(delivery)
 
+    def erased(self, key: WorkflowKey) -> int:
+        """The store holds every open row of this instance as dead: what waits here is forgotten, and what runs is told to stop. How
+        many run."""
+        known = list(self._queue.of_key(key))
+        self.service.forget_notes([one.pointer for one in known])
+        self.rows_ended([one.pointer for one in known if not one.taken])
+        running = [one for one in known if one.taken]
+        for delivery in running:
+            delivery.cancel()
+        return len(running)
+
     def doubt(self, running: Sequence[Pointer]) -> None:
         """Nobody knows whether these, which run, were cancelled: what they tell of their progress must not undo that."""
         self.service.forget_notes(running, PROGRESS)

@@ -7,6 +7,7 @@ are objects, so it is not mistaken for one. Whoever shows values shows the mark;
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -17,13 +18,14 @@ SEALED: Final = b'{"@encrypted":"'
 """How an encrypted payload, state or body begins. It is JSON, so views, exports and archives take it as it is."""
 SEALED_BLOB: Final = b"\x00onex-sealed\x01"
 """How an encrypted blob begins."""
-ERASED_HOLD: Final = "erased: its data key was destroyed"
-"""What ``held`` says of an erased instance. Nothing ends this hold."""
+ERASED: Final = "erased: what it needs cannot be read any more"
+"""Why an open intent of an erased instance is dead."""
 
 
 class WrappedKey(NamedTuple):
     """The data key of ``owner``, encrypted under the master key ``master``. Values up to version ``plain_until`` may be plain:
-    they were written before there was a key. ``erased_us``: when the key was destroyed; ``wrapped`` is empty then."""
+    they were written before there was a key. ``erased_us``: when the key was destroyed; ``wrapped`` is empty then, and ``master``
+    is who did it."""
 
     owner: str
     master: str
@@ -64,6 +66,12 @@ class CodecKeyWrong(DatabaseConnectionError):
     code = "codec_key_wrong"
 
 
+class NotEncrypted(ValidationError):
+    """What is asked for destroys or changes a data key, and there is none: these values are stored plain."""
+
+    code = "not_encrypted"
+
+
 class InvalidCodecKeys(ValidationError):
     """What gives the master keys cannot be read, or holds no keys. Write them as lines ``NAME:KEY`` (``onex store new-key``)."""
 
@@ -82,9 +90,9 @@ def encrypted_mark(master: str) -> bytes:
     return f'"encrypted (key {master})"'.encode()
 
 
-def erased_mark(erased_us: int) -> bytes:
+def erased_mark(erased_us: int, by: str) -> bytes:
     at = datetime.fromtimestamp(erased_us // 1_000_000, UTC)
-    return f'"erased at {at:%Y-%m-%dT%H:%M:%SZ}"'.encode()
+    return json.dumps(f"erased at {at:%Y-%m-%dT%H:%M:%SZ} by {by}").encode()
 
 
 def unreadable(data: bytes) -> EnumUnreadable | None:

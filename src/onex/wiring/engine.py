@@ -54,7 +54,6 @@ from ..engine.shard_projections import Materializer, ProjectionOfShards
 from ..kernel.errors import DatabaseConnectionError, OnexError, OwnershipLost, ValidationError
 from ..kernel.finding import Finding
 from ..kernel.membership import Worker
-from ..kernel.retry import RetryPolicy
 from ..nodes.given import GivenEffect
 from ..ports import Env, Projections, SearchTables, Sender, ShardLeases, Store, Telemetry
 from ..replay.stranded_rows import Stranded, stranded
@@ -64,7 +63,9 @@ from .bus import ConnectedBus, connected_bus
 from .compute_workers import reached_workers
 from .effect_threads import EffectThreads
 from .encrypted import encrypted
+from .engine_limits import limits_of
 from .environment import environment
+from .erasing import serve_erasure
 from .schedules import Schedules, schedules_of
 from .served import ServedApp, check_targets
 from .store_access import (
@@ -116,6 +117,7 @@ class WiredEngine(ReducerPatternEngine):
         self._projections: dict[str, Materializer] = {}
         self.schedules: Schedules | None = None
         self._search = self.service.search = SearchFields(store, registry, self.clock, self.service.events)
+        serve_erasure(self)
 
     async def start(self, owner: str) -> Self:
         """Takes the store over. ``stranded`` then holds the rows that this code has no place for; the others run.
@@ -328,7 +330,7 @@ async def _open(
             registry,
             environment(loaded.root),
             settings,
-            limits=limits or _limits(settings),
+            limits=limits or limits_of(settings),
             check_all=check_all,
             workers=pool,
             watchdog=watchdog,
@@ -377,17 +379,6 @@ async def _finish(closing: Coroutine[None, None, None]) -> None:
             await asyncio.shield(task)
     if not task.cancelled():
         task.exception()  # marks it as retrieved: the error that made us close is the one to raise
-
-
-def _limits(settings: Settings) -> Limits:
-    conflicts = RetryPolicy(
-        max_attempts=1 + settings.reducer_retries,
-        initial_s=settings.reducer_initial_backoff_ms / 1000,
-        max_s=settings.reducer_max_backoff_ms / 1000,
-    )
-    return Limits(
-        cached_bytes=settings.cache_mib << 20, dedup_hours=settings.action_dedup_ttl_hours, conflicts=conflicts
-    )
 
 
 async def _open_store(url: StoreUrl) -> OwnerStore:

@@ -86,14 +86,14 @@ class KeyRing:
         for owner in owners:
             self._known.pop(owner, None)
 
-    def close(self, owner: str, erased_us: int) -> None:
+    def close(self, owner: str, by: str, erased_us: int) -> None:
         """The key of this owner was destroyed."""
-        self._known[owner] = Closed(erased_mark(erased_us), erased=True)
+        self._known[owner] = Closed(erased_mark(erased_us, by), erased=True)
         self._opened.clear()
 
     def _key(self, wrapped: WrappedKey) -> Key:
         if wrapped.erased_us:
-            return Closed(erased_mark(wrapped.erased_us), erased=True)
+            return Closed(erased_mark(wrapped.erased_us, wrapped.master), erased=True)
         if self.masters is None or self.masters.key(wrapped.master) is None:
             return Closed(encrypted_mark(wrapped.master))
         key = self._opened.get(wrapped.wrapped)

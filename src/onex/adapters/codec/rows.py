@@ -47,7 +47,7 @@ from .envelope import (
     is_sealed_text,
     marked_intents,
 )
-from .key_ring import Key
+from .key_ring import Closed, Key
 
 _new = tuple.__new__
 
@@ -67,6 +67,10 @@ def _state(version: int) -> bytes:
     return b"state\0version %d" % version
 
 
+def _held(key: WorkflowKey) -> bytes:
+    return b"held\0" + owner_of(key).encode()
+
+
 def _at(column: bytes, pointer: Pointer) -> bytes:
     return b"%b\0intent %d:%d:%d" % (column, *pointer)
 
@@ -80,37 +84,16 @@ def _refused(column: bytes, row: Rejection | RejectionRow) -> bytes:
 # --- written ------------------------------------------------------------------------------------------------------------
 
 
-def sealed_change(change: KeyChange, key: DataKey, store: DataKey) -> KeyChange:
-    """Its rows, states, hashes, notes, refusals and answers. ``instance``, versions and leases are as they were."""
-    rows: list[LogRow] = []
-    version = change.based_on
-    for row in change.rows:
-        version += 1
-        (
-            action_id,
-            kind,
-            payload,
-            issued_us,
-            correlation,
-            cause,
-            issuer,
-            body_hash,
-            intents,
-            status,
-            outbox,
-            schema,
-        ) = row
-        rows.append(
-            _new(LogRow, (
-                action_id, kind, key.seal(payload, _step(b"payload", version, action_id)), issued_us, correlation, cause, issuer,
-                key.keyed(body_hash, b"body", version),
-                key.seal_intents(intents, _step(b"intents", version, action_id)) if intents else intents, status, outbox, schema,
-            ))
-        )  # fmt: skip
+def sealed_change(change: KeyChange, key: Key, store: DataKey) -> KeyChange:
+    """Its rows, states, hashes, notes, refusals and answers. ``instance``, versions and leases are as they were.
+
+    Without a key it has no rows. One of an erased instance keeps nothing of what was sent to it.
+    """
     changed: dict[str, object] = {}
-    if rows:
+    if change.rows and isinstance(key, DataKey):
+        version = change.based_on + len(change.rows)
         changed = {
-            "rows": tuple(rows),
+            "rows": tuple(_sealed_row(row, n, key) for n, row in enumerate(change.rows, change.based_on + 1)),
             "state": key.seal(change.state, _state(version)),
             "state_hash": key.keyed(change.state_hash, b"state", version),
         }
@@ -119,22 +102,35 @@ def sealed_change(change: KeyChange, key: DataKey, store: DataKey) -> KeyChange:
         ):  # else the stored row beside it is plain
             changed["snapshot_before"] = key.seal(change.snapshot_before, _state(change.based_on))
     if change.held:
-        changed["held"] = store.seal_text(change.held, b"held\0" + key.bound)
+        changed["held"] = store.seal_text(change.held, _held(change.key))
     if change.notes:
         changed["notes"] = tuple(sealed_note(note, key, store) for note in change.notes)
     if change.rejections:
-        changed["rejections"] = tuple(sealed_rejection(one, store) for one in change.rejections)
+        erased = isinstance(key, Closed)
+        refused = (one._replace(body=b"", trace="") if erased else one for one in change.rejections)
+        changed["rejections"] = tuple(sealed_rejection(one, store) for one in refused)
     if change.answers:
         changed["answers"] = tuple(sealed_answer(one, store) for one in change.answers)
     return change._replace(**changed) if changed else change  # type: ignore[arg-type]  # each of the type of its field
 
 
-def sealed_note(note: Note, key: DataKey | None, store: DataKey) -> Note:
-    """``key`` is that of its instance; None where it has none, or no result to hide."""
+def _sealed_row(row: LogRow, version: int, key: DataKey) -> LogRow:
+    (action_id, kind, payload, issued_us, correlation, cause, issuer, body_hash, intents, status, outbox, schema) = row
+    bound = b"\0version %d\0" % version + action_id
+    return _new(LogRow, (
+        action_id, kind, key.seal(payload, b"payload" + bound), issued_us, correlation, cause, issuer,
+        key.keyed(body_hash, b"body", version), key.seal_intents(intents, b"intents" + bound) if intents else intents, status,
+        outbox, schema,
+    ))  # fmt: skip
+
+
+def sealed_note(note: Note, key: Key, store: DataKey) -> Note:
+    """``key`` is that of its instance. Of one that was erased no result is kept."""
     if note.error:
         note = note._replace(error=store.seal_text(note.error, _at(b"error", note.pointer)))
     if note.result and key is not None:
-        note = note._replace(result=key.seal_result(note.result, _at(b"result", note.pointer)))
+        kept = key.seal_result(note.result, _at(b"result", note.pointer)) if isinstance(key, DataKey) else b""
+        note = note._replace(result=kept)
     return note
 
 
@@ -257,7 +253,7 @@ def checked_snapshot(row: SnapshotRow, key: Key) -> SnapshotRow:
 
 
 def opened_stored(row: Stored, key: Key, store: Key) -> Stored:
-    held = _text(store, row.held, b"held\0" + owner_of(row.key).encode() + b"\0") if row.held else ""
+    held = _text(store, row.held, _held(row.key)) if row.held else ""
     if key is None or not row.version:
         return row._replace(held=held)
     try:

@@ -23,9 +23,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from ...codec import STORE_OWNER, Sealable, StoreChanges, blob_owner
+from ...codec import STORE_OWNER, ErasedRows, Sealable, StoreChanges, blob_owner
 from ...kernel.action import WorkflowKey
-from ...kernel.data_key import CodecKeyMissing, WrappedKey
+from ...kernel.data_key import CodecKeyMissing, NotEncrypted, WrappedKey
+from ...kernel.errors import NotFound
 from ...kernel.size_limits import check_body
 from ...ports import (
     Applied,
@@ -75,6 +76,12 @@ class SealedStore(SealedReads):
             )
         return key
 
+    async def erase(self, key: WorkflowKey, by: str, at_us: int) -> ErasedRows | None:
+        return await self.inner.erase(key, by, at_us)
+
+    async def overwrite(self) -> bool:
+        return await self.inner.overwrite()
+
     async def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
         await self.inner.add_data_keys(keys)
 
@@ -121,12 +128,10 @@ class SealedStore(SealedReads):
             if key is None and change.rows:
                 made[owner] = ring.make(owner, change.based_on)
                 key = ring[owner]
-            if isinstance(key, DataKey):
-                sealed.append(sealed_change(_storable(change), key, store))
-            elif key is None:
-                sealed.append(change)
-            else:
+            if isinstance(key, Closed) and change.rows:
                 erased.append(at)
+            else:
+                sealed.append(sealed_change(_storable(change), key, store))
         notes = [self._sealed_note(note, noted, store) for note in commit.notes]
         whole = commit._replace(
             changes=tuple(sealed),
@@ -149,6 +154,22 @@ class SealedStore(SealedReads):
         )
         return outcomes
 
+    async def erase_instance(self, key: WorkflowKey, by: str, at_us: int) -> ErasedRows:
+        """See ``Erasable``. Its own lock keeps commits out: one that was on the way is answered as a conflict after it."""
+        async with self._writing:
+            owner = owner_of(key)
+            await self.ring.learn([owner])
+            if self.ring[owner] is None and (await self.inner.load([key])).get(key) is not None:
+                raise NotEncrypted(
+                    f"{key} is stored plain: it has done nothing since encryption was turned on. Encrypt it first: "
+                    "onex store encrypt"
+                )
+            rows = await self.inner.erase(key, by, at_us)
+            if rows is None:
+                raise NotFound(f"{key} has not begun; onex ls lists instances")
+            self.ring.close(owner, by, at_us)
+            return rows
+
     async def _noted(self, note: Note) -> WorkflowKey | None:
         """The instance of the row that a note of a held result is about."""
         before = note.pointer._replace(ordinal=note.pointer.ordinal - 1)
@@ -159,11 +180,7 @@ class SealedStore(SealedReads):
         """``noted`` are the instances of the notes that hold a result, in their order; the first is taken out."""
         instance = noted.pop(0) if note.result else None
         key = self.ring[owner_of(instance)] if instance is not None else None
-        if isinstance(key, Closed):
-            note = note._replace(result=b"")
-        return sealed_note(
-            note._replace(error=storable_text(note.error)), key if isinstance(key, DataKey) else None, store
-        )
+        return sealed_note(note._replace(error=storable_text(note.error)), key, store)
 
     def _sealed_blob(self, blob: NewBlob, made: dict[str, WrappedKey]) -> NewBlob:
         owner = blob_owner(blob.digest)

@@ -13,8 +13,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from ...codec import ErasedRows, blob_owner
 from ...kernel.action import WorkflowKey
-from ...kernel.data_key import WrappedKey
+from ...kernel.data_key import ERASED, WrappedKey
 from ...kernel.errors import FencedError
 from ...kernel.size_limits import check_body
 from ...ports import (
@@ -42,6 +43,7 @@ from ...ports import (
 )
 from ...records import ATTEMPTS_KEPT
 from ..commit_rows import shards_of
+from ..erase_sql import KEPT_PROJECTION
 from ..store_limits import (
     ANSWER_KEPT_US,
     ATTEMPTS_MAX,
@@ -304,6 +306,38 @@ class MemoryStore(MemoryLeases, MemoryRetention, MemorySearch):
     async def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
         for key in keys:
             self.tables.keys.setdefault(key.owner, key)
+
+    async def erase(self, key: WorkflowKey, by: str, at_us: int) -> ErasedRows | None:
+        tables, owner = self.tables, str(key)
+        stored = tables.stored.get(key)
+        if stored is None:
+            return None
+        if owner in tables.keys:
+            tables.keys[owner] = tables.keys[owner]._replace(wrapped=b"", master=by, erased_us=at_us)
+        tables.stored[key] = stored._replace(held="", failures=0)
+        if key in tables.searched:
+            tables.searched[key] = tables.searched[key][0], {}
+        rows = {pointer: row for pointer, row in tables.outbox.items() if row.key == key}
+        for pointer, row in rows.items():
+            tables.outbox[pointer] = row._replace(state=EnumOutboxState.DEAD, result=b"", error=ERASED)
+        for name, refused in tables.rejections.items():
+            if refused.key == owner:
+                tables.rejections[name] = refused._replace(message="erased", body=b"", trace="")
+        own = {Position(*entry.position) for entry in tables.log_of_key(key) if entry.key == key}
+        tables.attempts = [
+            one._replace(message="", trace="") if Position(*one.pointer[:2]) in own else one for one in tables.attempts
+        ]
+        for ticket in tables.answered_us:
+            tables.inbox[ticket] = tables.inbox[ticket]._replace(body=b"")
+        tables.projected = {at: row for at, row in tables.projected.items() if at[1] != key or at[0] == KEPT_PROJECTION}
+        blobs = [digest for digest, places in tables.named.items() if places and places <= own]
+        for digest in blobs:
+            del tables.blobs[digest], tables.named[digest]
+            tables.keys.pop(blob_owner(digest), None)
+        return ErasedRows(len(rows), len(blobs), overwritten=True)
+
+    async def overwrite(self) -> bool:
+        return True
 
     async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         tables = self.tables

@@ -25,6 +25,8 @@ from contextlib import suppress
 from itertools import count
 from typing import Any, TypeVar
 
+from ...codec import ErasedRows
+from ...kernel.action import WorkflowKey
 from ...kernel.data_key import WrappedKey
 from ...kernel.errors import DatabaseConnectionError, OnexError
 from ...kernel.membership import LiveWorker, Membership, ShardOwner, Worker
@@ -294,6 +296,13 @@ class PostgresStore(PostgresReads):
 
     async def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
         await self._whole(self._writes.add_data_keys(keys))
+
+    async def erase(self, key: WorkflowKey, by: str, at_us: int) -> ErasedRows | None:
+        return await self._whole(self._writes.erase(key, by, at_us))
+
+    async def overwrite(self) -> bool:
+        """False: what a server keeps of old versions of rows, it keeps."""
+        return False
 
     async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         return await self._whole(self._writes.project(name, shard, from_n, to_n, rows))

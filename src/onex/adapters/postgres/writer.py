@@ -27,6 +27,8 @@ from typing import Final, TypeVar
 
 import asyncpg
 
+from ...codec import ErasedRows
+from ...kernel.action import WorkflowKey
 from ...kernel.data_key import WrappedKey
 from ...kernel.errors import CommitUnknown, OnexError
 from ...kernel.search import SearchField, SearchFill, SearchSpec
@@ -46,6 +48,7 @@ from .commit import (
     write_notes,
     write_rejections,
 )
+from .erasing import erase_rows
 from .errors import DRIVER_ERRORS, said
 from .link import Connection
 from .ownership import ShardOwnership
@@ -266,6 +269,9 @@ class Writer:
 
     async def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
         await self._transaction(lambda connection: ADD_KEY.run(connection, keys))
+
+    async def erase(self, key: WorkflowKey, by: str, at_us: int) -> ErasedRows | None:
+        return await self._transaction(lambda connection: erase_rows(connection, key, by, at_us))
 
     async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         async def move(connection: Connection) -> bool:

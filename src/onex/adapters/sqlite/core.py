@@ -54,7 +54,7 @@ from .commit import (
     write_projection,
     write_rejections,
 )
-from .data_keys import add_keys, write_keys
+from .data_keys import add_keys, overwrite_deleted, write_keys
 from .errors import StoreReplaced, translated, translates_errors
 from .location import real_path
 from .read import SqliteReads
@@ -99,6 +99,7 @@ class SqliteCore(SqliteReads):
         self._replaced_error: StoreReplaced | None = None
         self._cursor = self._connection.cursor()
         self._connection.execute(f"pragma wal_autocheckpoint = {WAL_PAGES}").fetchall()
+        overwrite_deleted(self._connection)
         self._judged_before, self._sweep_us, self._bytes, self._last_instance = b"", 0, 0, 0
         self._last_n: int | None = None
         self._ends: dict[int, tuple[int, int]] = {}
@@ -319,7 +320,7 @@ class SqliteCore(SqliteReads):
 
     @translates_errors
     def transaction(self, work: Callable[[sqlite3.Cursor], R], *, keep: bool = True) -> R:
-        """``work`` in a transaction, for what no fence guards. Not ``keep``: all is taken back, and only the answer stays."""
+        """``work`` in a transaction, for what no fence guards. Not ``keep``: only the answer stays."""
         self._cursor.execute("begin immediate")
         try:
             result = work(self._cursor)
@@ -345,6 +346,11 @@ class SqliteCore(SqliteReads):
 
     def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
         self.transaction(lambda cursor: add_keys(cursor, keys))
+        overwrite_deleted(self._connection)
+
+    @translates_errors
+    def overwrite(self) -> bool:
+        return not self._connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
 
     def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         return self.transaction(lambda cursor: write_projection(cursor, name, shard, from_n, to_n, rows))

@@ -2,6 +2,9 @@
 
 Rows are appended in the order of ``id``, so a page that is full is left as it is, and no cell is moved to another page. The
 index holds owners only. So a wrapped key stands at one place of the file, and nowhere else once that place was overwritten.
+
+A connection that writes to an encrypted store overwrites what it deletes (``secure_delete``). After an erasure the WAL, which may
+hold the page as it was, is copied into the file and cut to nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +14,10 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from ...kernel.data_key import WrappedKey
+from ...codec import ErasedRows, blob_owner
+from ...kernel.action import WorkflowKey
+from ...kernel.data_key import ERASED, WrappedKey
+from ..erase_sql import DROP_BLOB, ERASE, INSTANCE, KEPT_PROJECTION, OWN_BLOBS
 
 TABLE: Final = """
 create table data_keys(
@@ -39,3 +45,30 @@ def write_keys(cursor: sqlite3.Cursor, keys: Sequence[WrappedKey]) -> None:
 def add_keys(cursor: sqlite3.Cursor, keys: Sequence[WrappedKey]) -> None:
     """An owner that has a key keeps it."""
     cursor.executemany(f"insert or ignore {_ADD}", keys)
+
+
+def overwrite_deleted(connection: sqlite3.Connection) -> None:
+    """From now on, where the store has keys."""
+    if connection.execute("select 1 from data_keys limit 1").fetchone() is not None:
+        connection.execute("pragma secure_delete = on").fetchall()
+
+
+def erase_rows(cursor: sqlite3.Cursor, key: WorkflowKey, by: str, at_us: int) -> ErasedRows | None:
+    """See ``KeyTables.erase``."""
+    found = cursor.execute(INSTANCE, key).fetchone()
+    if found is None:
+        return None
+    blobs = [digest for (digest,) in cursor.execute(OWN_BLOBS, found).fetchall()]
+    values: dict[str, object] = {
+        "by": by, "at_us": at_us, "owner": f"{key[0]}:{key[1]}", "why": ERASED, "instance": found[0], "type": key[0], "id": key[1],
+        "kept": KEPT_PROJECTION,
+    }  # fmt: skip
+    intents = 0
+    for sql, names in ERASE:
+        cursor.execute(sql.format(empty="x''"), [values[name] for name in names])
+        intents += cursor.rowcount if " outbox " in sql else 0
+    for digest in blobs:
+        named: dict[str, object] = {"digest": digest, "blob": blob_owner(digest)}
+        for sql, names in DROP_BLOB:
+            cursor.execute(sql, [named[name] for name in names])
+    return ErasedRows(intents, len(blobs))

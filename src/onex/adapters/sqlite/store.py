@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Final
 
 from ...code_use import CodeUse
+from ...codec import ErasedRows
 from ...kernel.action import WorkflowKey
 from ...kernel.data_key import WrappedKey
 from ...kernel.errors import EngineClosed
@@ -59,6 +60,7 @@ from ..store_limits import REJECTIONS_MAX
 from . import retention, search
 from .commit_watch import CommitWatch
 from .core import OWNER_WAIT_MS, SqliteCore
+from .data_keys import erase_rows
 from .location import real_path, wal_path
 from .read import SqliteReads
 from .schema import SHARDS
@@ -312,6 +314,13 @@ class SqliteStore:
 
     async def code_uses(self) -> Sequence[CodeUse]:
         return await self._reads.call(lambda core: core.code_uses())
+
+    async def erase(self, key: WorkflowKey, by: str, at_us: int) -> ErasedRows | None:
+        rows = await self._writes.call(lambda core: core.transaction(lambda cursor: erase_rows(cursor, key, by, at_us)))
+        return None if rows is None else rows._replace(overwritten=await self.overwrite())
+
+    async def overwrite(self) -> bool:
+        return await self._writes.call(lambda core: core.overwrite())
 
     async def in_flight(self, limit: int) -> Sequence[InFlight]:
         return await self._reads.call(lambda core: core.in_flight(limit))

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, Self, TypedDict, Unpack
 
 from ...code_use import CodeUses
+from ...codec import KeyTables
 from ...kernel.action import WorkflowKey
+from ...kernel.data_key import WrappedKey
 from ...kernel.lease import Lease
 from ...kernel.route import shard_of
 from ...kernel.search import SearchMove
@@ -57,8 +59,8 @@ def row(name: str, *outbox: NewIntent, issued_us: int = 1_000, status: str = "op
     )  # fmt: skip
 
 
-class AnyStore(Store, Reader, CodeUses, Sender, Projections, Retention, SearchTables, Protocol):
-    """One object that implements all seven ports."""
+class AnyStore(Store, Reader, CodeUses, Sender, Projections, Retention, SearchTables, KeyTables, Protocol):
+    """One object that implements all eight ports."""
 
 
 class AnySharedStore(AnyStore, ShardLeases, Protocol):
@@ -99,6 +101,7 @@ class CommitFields(TypedDict, total=False):
     settled: tuple[Pointer, ...]
     at_us: int
     attempts: tuple[Attempt, ...]
+    keys: tuple[WrappedKey, ...]
 
 
 class Owner:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .attempts import KeptAttempts
 from .commits import Commits
+from .keys import DataKeys
 from .leases import Leases
 from .outbox import Outbox
 from .ownership import Ownership
@@ -15,8 +16,11 @@ from .searching import Searching
 from .sharding import Sharding
 
 
-class StoreConformance(Ownership, Commits, Outbox, KeptAttempts, Refusals, Reading, Projecting, Retaining, Searching):
-    """Every behaviour of ``ports.Store``, ``Reader``, ``Sender``, ``Projections``, ``Retention`` and ``SearchTables``.
+class StoreConformance(
+    Ownership, Commits, Outbox, KeptAttempts, Refusals, Reading, Projecting, Retaining, Searching, DataKeys
+):
+    """Every behaviour of ``ports.Store``, ``Reader``, ``Sender``, ``Projections``, ``Retention``, ``SearchTables`` and
+    ``codec.KeyTables``.
 
     .. code-block:: python
 
