@@ -338,16 +338,9 @@ class Folded(ActionChecks):
         if isinstance(error, ConcurrentModificationError | TimerGone):
             return  # what replaced it has settled its row; or its row is held, which ``timers`` does not list, and stays
         if isinstance(error, _HOLDS) or (self.unreadable is not None and not isinstance(error, InstanceFinished)):
-            held, tries = held_result(pending.kind, pending.body, entry.workflow.code.state_schema), pending.attempt
-            self.notes.append(
-                Note(
-                    pending.settles,
-                    EnumOutboxState.HELD,
-                    tries,
-                    result=held,
-                    error=kept_message(error, pending.payload),
-                )
-            )
+            held = held_result(pending.kind, pending.body, entry.workflow.code.state_schema)
+            why = kept_message(error, pending.payload)
+            self.notes.append(Note(pending.settles, EnumOutboxState.HELD, pending.attempt, result=held, error=why))
         else:
             self._settled.append(pending.settles)
 
