@@ -12,7 +12,7 @@ from pydantic import JsonValue
 import onex
 from onex.engine.intake import PayloadInput
 from onex.kernel.action import WorkflowKey
-from onex.processes.forward_check import _outbox_of, workflow_words
+from onex.processes.forward_check import ForwardTask, _outbox_of, check_forward, workflow_words
 from onex.processes.shadow_run import ShadowProcess, ShadowTask
 from onex.simulation.app_sim.values import simplest
 from onex.whatif.forward_known import Known, shape_of
@@ -268,6 +268,7 @@ def test_what_was_not_looked_at_is_counted_and_is_no_success(commands: Commands,
     assert "rides in riding" in said.out and "effects fired: 0" in said.out
 
 
+@pytest.mark.long
 def test_an_old_code_that_is_none_of_this_store_continues_nothing(commands: Commands, place: Path) -> None:
     begin(1)
     told = commands("forward", ORDERS, "--against", ORDERS, "--json")
@@ -275,6 +276,13 @@ def test_an_old_code_that_is_none_of_this_store_continues_nothing(commands: Comm
     assert (told.row["unreadable"], told.row["looked_at"]) == (1, 0)
     assert told.row["reasons"] == ["there is no workflow 'rides' any more (1)"]
     assert told.row["other_code"] == 1
+
+
+@pytest.mark.long
+def test_without_time_nothing_is_looked_at_and_all_of_it_is_counted(place: Path) -> None:
+    begin(3)
+    result = check_forward(ForwardTask(STORE, str(RIDES), str(RIDES), budget_s=0.0))
+    assert (result.instances, result.looked_at, result.not_looked_at, result.ok) == (3, 0, 3, False)
 
 
 def test_a_shape_counts_what_a_decision_may_hang_on_and_no_values() -> None:
@@ -298,6 +306,7 @@ def test_a_shape_counts_what_a_decision_may_hang_on_and_no_values() -> None:
 # --- on a server --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_all_three_say_the_same_of_a_store_on_a_server(
     commands: Commands, place: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

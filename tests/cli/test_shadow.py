@@ -108,6 +108,15 @@ def test_each_kind_of_difference_is_named(place: Path, change: Change, what: str
     assert counts.differs and counts.fired == 0
 
 
+def test_an_instance_whose_state_the_other_code_cannot_read_is_open_and_not_the_same(place: Path) -> None:
+    """Two rides from before the shadow are of a class that the other code does not accept; the third begins under both."""
+    counts = shadowed(changed(place, ("    cents: int = 0\n", "    cents: Literal[0, 500] = 0\n")))
+    assert (counts.instances, counts.same, counts.open, counts.differs) == (3, 1, 2, 0)
+    assert (counts.behind_open, counts.compared, counts.actions) == (2, 3, 5)
+    assert {one.what for one in counts.findings} == {"open: what came in is not known"}
+    assert all("its state cannot be read" in one.why for one in counts.findings)
+
+
 def test_memory_is_bounded_and_an_instance_that_was_let_go_is_taken_up_again(place: Path) -> None:
     async def many(engine: ReducerPatternEngine) -> None:
         for _ in range(2):
@@ -149,6 +158,7 @@ def test_the_command_follows_an_engine_until_it_has_seen_enough(commands: Comman
     assert asyncio.run(go()) == 1
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_it_with_the_result(place: Path, processes: type[Process]) -> None:
     async def go() -> None:
         async with await onex.open(STORE, RIDES) as engine:

@@ -84,16 +84,25 @@ class Shadow:
         """From here on everything is compared. The end of the log is looked up first, so nothing falls in between."""
         for shard in range(self._reader.shards):
             self._places[shard] = await rows_after(self._reader, Position(shard, 0))
-        left, after = STATE_BYTES, None
+        left = STATE_BYTES
+        for own, status in (await self._reader.counts()).by_status:
+            workflow = self._registry.find(own)
+            if workflow is not None and status not in workflow.reducer.terminal:
+                left = await self._read_ahead(own, status, left)
+
+    async def _read_ahead(self, own: str, status: str, left: int) -> int:
+        """The states of what stands in one status, while there is room; how many bytes of it are left."""
+        after: WorkflowKey | None = None
         while left > 0 and len(self._ahead) < self._most:
-            rows = await self._reader.instances(None, None, after, PAGE)
+            rows = await self._reader.instances(own, status, after, PAGE)
             for stored in rows:
-                if not stored.terminal and stored.key.workflow_type in self._registry:
+                if not stored.terminal:
                     self._ahead[stored.key] = _kept(stored)
                     left -= len(stored.state)
             if len(rows) < PAGE:
-                return
+                break
             after = rows[-1].key
+        return left
 
     async def read(self) -> int:
         """The next rows of each shard; how many. 0: there are no more at this moment."""
