@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from ..monitoring.alerts.watch import watched
 from ..repository.contract_files import CONTRACT, folders_below
 from ..settings import read_settings
 from ..wiring import StoreUrl, open_reader, shown_url
+from ..wiring.client import connect
 from ..wiring.engine import WiredEngine, open
 from ..wiring.self_registration import node_of, registered
 from .alerts_option import read_alerts
@@ -181,7 +183,7 @@ async def run_engine(
             tasks.append(asyncio.create_task(_until_idle(engine, view, ended)))
         try:
             beside = page_beside(url, app, page, health.where, say_it) if page else nullcontext()
-            watching = nullcontext() if alerts is None else watched(engine, alerts, health.measure().points)
+            watching = nullcontext() if alerts is None else _watching(engine, url, alerts, health)
             async with _registered(engine, Path(app), health.where, say_it), beside, watching:
                 ending = await ended
             if ending in (RunEnding.INTERRUPTED, RunEnding.TERMINATED) and engine.relay.busy:
@@ -215,6 +217,19 @@ def _registered(engine: WiredEngine, app: Path, where: str, say_it: Remark) -> A
     node = node_of(engine, app.resolve().stem, where, settings.node_id)
     say_it(f"registers as {node.node_id} in {shown_url(settings.registry)}")
     return registered(node, settings.registry, say_it)
+
+
+@asynccontextmanager
+async def _watching(engine: WiredEngine, url: str, alerts: ModelAlerts, health: Health) -> AsyncIterator[None]:
+    """The rules are judged while the block runs. A worker tells by a client: the instances may be another's."""
+    points = health.measure().points
+    if engine.keeper is None:
+        async with watched(engine, alerts, points):
+            yield
+        return
+    teller = f"{socket.gethostname()}-{os.getpid()}"
+    async with await connect(url, create=False) as client, watched(engine, alerts, points, teller, client):
+        yield
 
 
 def _nothing(text: str) -> None:

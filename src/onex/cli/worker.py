@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from ..wiring.engine import LEASE_S, open_worker
+from .alerts_option import read_alerts
 from .health import with_health
-from .run import BusUrl, Log, Projection, Quiet, Verbose, Workers, level_of, run_engine
+from .run import Alerts, BusUrl, Log, Projection, Quiet, Verbose, Workers, level_of, run_engine
 from .run_log import LogForm, run_telemetry
 from .shutdown import Shutdown, exit_code_of
 from .store_options import AppPath, Json, ListenAt, Store, url_of
@@ -31,6 +32,7 @@ def worker(
     bus: BusUrl = None,
     projection: Projection = False,
     listen: ListenAt = None,
+    alerts: Alerts = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
     log: Log = LogForm.TEXT,
@@ -52,18 +54,20 @@ def worker(
       onex worker shop --store postgres://db/shop --listen 127.0.0.1:8080
       onex worker shop --store postgres://db/shop --bus kafka://broker:9092
       onex worker shop --store postgres://db/shop --projection
+      onex worker shop --store postgres://db/shop --alerts alerts.yaml
       onex workers --store postgres://db/shop
     """
     level = level_of(verbose=verbose, quiet=quiet)
     shutdown, url = Shutdown(), url_of(store)
+    watch = None if alerts is None else read_alerts(alerts)
     with run_telemetry(log, level) as telemetry:
         ending = shutdown.run(
             with_health(listen, url, lambda seen: run_engine(
                 lambda: seen.opened(open_worker(
-                    url, str(app), lease_s=lease, workers=workers, telemetry=telemetry, bus=bus, ends_process=True
+                    url, str(app), lease_s=lease, workers=workers, telemetry=telemetry, bus=bus, ends_process=True, alerts=watch,
                 )),
                 str(app), url, shutdown, seen, until_idle=False, projection=projection, talks=log is LogForm.TEXT and not quiet,
-                as_json=as_json,
+                as_json=as_json, alerts=watch,
             ))
         )  # fmt: skip
     if code := exit_code_of(ending):

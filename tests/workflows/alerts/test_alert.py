@@ -62,11 +62,17 @@ def watched() -> Iterator[tuple[VirtualRun, FarSide]]:
 
 
 def breached(
-    value: float = 0.5, *, for_s: int = 60, settle_s: int = 120, receivers: Mapping[str, str] | None = None
+    value: float = 0.5,
+    *,
+    for_s: int = 60,
+    settle_s: int = 120,
+    receivers: Mapping[str, str] | None = None,
+    teller: str = "",
 ) -> dict[str, JsonValue]:
     named = {"team": "chat"} if receivers is None else receivers
     return {
         "value": value,
+        "teller": teller,
         "rule": {
             "source": "shop", "metric": "error_rate", "bound": "above 0.01", "severity": "critical",
             "for_s": for_s, "settle_s": settle_s,
@@ -204,6 +210,42 @@ def test_a_silence_can_be_ended() -> None:
         run.submit(KEY, "breached", breached(for_s=0))
         run.submit(KEY, "silence", {"for_s": 0})
         assert far.events == [("team", "firing")]
+
+
+def test_an_alert_lasts_while_one_worker_is_beyond_the_bound() -> None:
+    with watched() as (run, far):
+        run.submit(KEY, "breached", breached(for_s=60, settle_s=0, teller="a"))
+        run.submit(KEY, "breached", breached(for_s=60, settle_s=0, teller="b"))
+        run.submit(KEY, "recovered", {"value": 0.0, "teller": "a"})
+        assert alert(run).status == "pending"
+        run.skip(seconds=61)
+        assert (alert(run).status, far.events) == ("firing", [("team", "firing")])
+        run.submit(KEY, "recovered", {"value": 0.0, "teller": "c"})
+        assert (alert(run).status, alert(run).tellers) == ("firing", 1)
+        run.submit(KEY, "recovered", {"value": 0.0, "teller": "b"})
+        assert (alert(run).status, far.events[1:]) == ("resolved", [("team", "resolved")])
+
+
+def test_a_worker_that_says_nothing_any_more_keeps_no_alert_open() -> None:
+    with watched() as (run, far):
+        run.submit(KEY, "breached", breached(for_s=0, settle_s=0, teller="a"))
+        run.submit(KEY, "breached", breached(for_s=0, settle_s=0, teller="b"))
+        for _ in range(4):
+            run.skip(minutes=5)
+            run.submit(KEY, "breached", breached(for_s=0, settle_s=0, teller="b"))
+        assert (alert(run).status, alert(run).tellers) == ("firing", 2)
+        run.submit(KEY, "recovered", {"value": 0.0, "teller": "b"})
+        assert alert(run).status == "firing"
+        run.skip(minutes=16)
+        assert (alert(run).status, far.events) == ("resolved", [("team", "firing"), ("team", "resolved")])
+
+
+def test_everybody_ends_it_for_all() -> None:
+    with watched() as (run, _):
+        for teller in "ab":
+            run.submit(KEY, "breached", breached(for_s=0, settle_s=0, teller=teller))
+        run.submit(KEY, "recovered", {"teller": "*"})
+        assert alert(run).status == "resolved"
 
 
 def test_two_receivers_of_one_name_are_refused() -> None:

@@ -77,6 +77,21 @@ def test_a_window_that_was_changed_keeps_its_minutes() -> None:
     assert (sum(slot.good for slot in longer.slots), longer.slot_min) == (50, 6)
 
 
+@pytest.mark.parametrize(
+    ("told", "good", "bad"),
+    [([True, True, True], 1, 0), ([True, False, True], 0, 1), ([False, True], 0, 1), ([None, True], 1, 0)],
+)
+def test_a_minute_that_several_workers_tell_counts_once_and_bad_wins(
+    told: list[bool | None], good: int, bad: int
+) -> None:
+    found: Measured | None = None
+    for one in told:
+        found = _with(found, T0, one, 3600)
+    assert found is not None
+    late = _with(_with(found, T0 + 1, True, 3600), T0, True, 3600)  # it comes too late
+    assert (sum(slot.good for slot in late.slots), sum(slot.bad for slot in late.slots)) == (good + 1, bad)
+
+
 def test_nothing_recorded_is_met_and_observed_for_no_time() -> None:
     one = compliance("one", UP, None, T0)
     assert (one.met, one.observed, one.measured) == (True, 0, 1.0)

@@ -12,10 +12,12 @@ one reading:
 
 From there on it is a workflow: durable, with timers of the engine, told to receivers by intents of the outbox.
 
+Several workers on one store each have a watch, with a ``teller`` that names it, and tell through a client of the store: the
+instance may lie with another worker.
+
 What may go wrong. The process ends: what was told last stands in the store, and the next watch begins with that. A rule that is no
 longer in the file, and whose alert is open, is told to be over. The store refuses an action: it is told again at the next
-reading; the engine and its work never wait for it. Two engines on one store (workers) tell the same instances: the action id of a
-minute is made of the minute and the teller, so none is counted twice, and an alert that is told twice changes nothing.
+reading; the engine and its work never wait for it.
 """
 
 from __future__ import annotations
@@ -23,16 +25,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final, NamedTuple
-from uuid import NAMESPACE_URL, uuid5
+from typing import Final, NamedTuple, Protocol
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import JsonValue
 
 from ...contracts.alerts.alerts_model import SLA, ModelAlerts, ModelObjective, ModelRule
 from ...contracts.alerts.series import MetricSample, Point
+from ...engine.mailbox import Committed
 from ...engine.pattern_engine import ReducerPatternEngine
 from ...kernel.errors import DuplicateActionError, EngineClosed, OnexError
-from ...workflows.alerts.onex_alert.payloads import AlertRule, Breached, Receiver, Recovered
+from ...ports import Stored
+from ...workflows.alerts.onex_alert.payloads import EVERYBODY, AlertRule, Breached, Receiver, Recovered
 from ...workflows.alerts.onex_objectives.payloads import Minute, Objectives
 from .compliance import MINUTE_US, OBJECTIVES_KEY, Compliance, report
 from .history import History, Verdict, judge
@@ -47,6 +51,22 @@ OPEN: Final = ("pending", "firing")
 ReadPoints = Callable[[], Awaitable[list[Point]]]
 
 
+class AlertSink(Protocol):
+    """What takes the actions: an engine, or a client of one."""
+
+    async def submit(
+        self,
+        key: str,
+        kind: str,
+        payload: Mapping[str, JsonValue],
+        *,
+        action_id: UUID | None = None,
+        issuer: str = "",
+    ) -> Committed: ...
+
+    async def stored(self, key: str) -> Stored | None: ...
+
+
 class ToldAlert(NamedTuple):
     """What was told of a rule last, and when on the engine's clock."""
 
@@ -56,10 +76,14 @@ class ToldAlert(NamedTuple):
 
 @asynccontextmanager
 async def watched(
-    engine: ReducerPatternEngine, alerts: ModelAlerts, points: ReadPoints, teller: str = ""
+    engine: ReducerPatternEngine,
+    alerts: ModelAlerts,
+    points: ReadPoints,
+    teller: str = "",
+    sink: AlertSink | None = None,
 ) -> AsyncIterator[AlertWatch]:
     """Watched while the block runs. The last, unfinished minute is recorded at its end."""
-    watch = AlertWatch(engine, alerts, points, teller)
+    watch = AlertWatch(engine, alerts, points, teller, sink)
     task = asyncio.create_task(watch.run(), name="onex-alerts")
     try:
         yield watch
@@ -70,9 +94,18 @@ async def watched(
 
 
 class AlertWatch:
-    """``points`` reads the rows of ``/metrics``. ``teller`` names this process among others on the store."""
+    """``points`` reads the rows of ``/metrics``. ``teller`` names this process among others on the store; ``sink`` takes what it
+    tells, by default the engine itself."""
 
-    def __init__(self, engine: ReducerPatternEngine, alerts: ModelAlerts, points: ReadPoints, teller: str = "") -> None:
+    def __init__(
+        self,
+        engine: ReducerPatternEngine,
+        alerts: ModelAlerts,
+        points: ReadPoints,
+        teller: str = "",
+        sink: AlertSink | None = None,
+    ) -> None:
+        self._sink: AlertSink = sink or engine
         self._engine, self._alerts, self._points, self._teller = engine, alerts, points, teller
         self._history = History(alerts)
         self._names = alerts.names
@@ -128,7 +161,7 @@ class AlertWatch:
                     if name in names:
                         self._told[name] = ToldAlert(True, self._engine.clock.monotonic())
                     else:
-                        gone = Recovered(reason="The rule is no longer in the file of alerts.")
+                        gone = Recovered(teller=EVERYBODY, reason="The rule is no longer in the file of alerts.")
                         await self._submit(name, "recovered", gone.model_dump(mode="json"))
                 after = rows[-1].key
         return True
@@ -142,15 +175,19 @@ class AlertWatch:
             return
         if beyond:
             assert value is not None, "what has no value is beyond no bound"
-            done = await self._submit(name, "breached", Breached(value=value, rule=rule).model_dump(mode="json"))
+            done = await self._submit(
+                name, "breached", Breached(value=value, rule=rule, teller=self._teller).model_dump(mode="json")
+            )
         else:
-            done = await self._submit(name, "recovered", Recovered(value=value).model_dump(mode="json"))
+            done = await self._submit(
+                name, "recovered", Recovered(value=value, teller=self._teller).model_dump(mode="json")
+            )
         if done:
             self._told[name] = ToldAlert(beyond, now_s)
 
     async def _submit(self, name: str, trigger: str, payload: Mapping[str, JsonValue]) -> bool:
         try:
-            await self._engine.submit(f"{ALERT}:{name}", trigger, payload, issuer=ISSUER)
+            await self._sink.submit(f"{ALERT}:{name}", trigger, payload, issuer=ISSUER)
         except EngineClosed:
             raise
         except OnexError as error:
@@ -205,10 +242,10 @@ class AlertWatch:
         told = Minute(number=number, good=good, windows_s=windows_s, values=values).model_dump(mode="json")
         action_id = uuid5(NAMESPACE_URL, f"{OBJECTIVES_KEY}/{number}/{self._teller}")
         try:
-            await self._engine.submit(OBJECTIVES_KEY, "minute", told, issuer=ISSUER, action_id=action_id)
+            await self._sink.submit(OBJECTIVES_KEY, "minute", told, issuer=ISSUER, action_id=action_id)
         except DuplicateActionError:  # an engine that ran before in the same minute has told of it
             return
-        stored = await self._engine.stored(OBJECTIVES_KEY)
+        stored = await self._sink.stored(OBJECTIVES_KEY)
         recorded = None if stored is None else Objectives.model_validate_json(stored.state)
         for one in report(self._alerts.objectives, recorded, number + 1):
             objective = self._alerts.objectives[one.name]

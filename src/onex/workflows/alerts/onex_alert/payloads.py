@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field, field_validator
@@ -13,6 +13,9 @@ Kind = Literal["chat", "mail", "pagerduty", "webhook"]
 Severity = Literal["critical", "high", "medium", "low"]
 Event = Literal["firing", "acknowledged", "resolved"]
 Seconds = Annotated[int, Field(ge=0, le=31 * 24 * 3600)]
+
+
+EVERYBODY: Final = "*"
 
 
 class Receiver(Payload):
@@ -42,16 +45,18 @@ class AlertRule(Payload):
 
 
 class Breached(Payload):
-    """The value is beyond its bound. Told when it becomes so, and now and then while it stays so."""
+    """The value is beyond its bound. Told when it becomes so, and now and then while it stays so. ``teller``: who read it."""
 
     value: float
     rule: AlertRule
+    teller: str = ""
 
 
 class Recovered(Payload):
-    """It is within its bound. ``value`` is None where nothing is measured any more; ``reason`` says more, where there is more."""
+    """It is within its bound, as ``teller`` reads it; EVERYBODY says so for all. ``value`` is None where nothing is measured."""
 
     value: float | None = None
+    teller: str = ""
     reason: str = ""
 
 
@@ -105,11 +110,16 @@ class Desk(Payload):
 
 
 class Alert(State):
-    """``incident`` counts how often it fired. ``relapses``: how often it came back while it settled, in this incident."""
+    """``incident`` counts how often it fired. ``relapses``: how often it came back while it settled, in this incident.
+
+    ``breached_by[teller]``: when each said last that the value is beyond its bound; ``tellers`` counts them, for the machine.
+    """
 
     status: Literal["quiet", "pending", "firing", "settling", "resolved"] = "quiet"
     rule: AlertRule | None = None
     value: float | None = None
+    breached_by: dict[str, AwareDatetime] = Field(default_factory=dict)
+    tellers: int = 0
     since: AwareDatetime | None = None
     fired_at: AwareDatetime | None = None
     resolved_at: AwareDatetime | None = None

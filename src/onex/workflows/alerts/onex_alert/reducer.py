@@ -5,6 +5,8 @@ Theory of operation. There are two questions, and they are kept apart:
 1. *Is there an alert?* The status. ``breached`` starts the timer ``due`` (the ``for`` of the rule), which makes it fire.
    ``recovered`` starts the timer ``settled``. A breach before that is a relapse of the same incident: nobody is told, and the next
    time it settles twice as long, up to 16 times. So a value that goes to and fro makes one incident, not a hundred messages.
+   Several workers may read the same rule, each its own figures: the alert lasts while one of them is beyond the bound. One that
+   says nothing for the time STALE is gone, and no longer counts. An engine that has its store alone has no name, and is waited for.
 2. *Who knows what?* A ``Desk`` per receiver. After each event ``_tell`` compares what a receiver should know (``_due_to``) with
    what it was told, and emits a notice where they differ.
 
@@ -24,7 +26,19 @@ from typing import Any, Final
 
 from onex import Action, Failure, IntentDraft, Nothing, Step, cancel, intent, reducer, timer
 
-from .payloads import Acknowledge, Alert, AlertRule, Breached, Desk, Event, Notice, Receiver, Recovered, Silence
+from .payloads import (
+    EVERYBODY,
+    Acknowledge,
+    Alert,
+    AlertRule,
+    Breached,
+    Desk,
+    Event,
+    Notice,
+    Receiver,
+    Recovered,
+    Silence,
+)
 
 alerts = reducer(Alert)
 
@@ -35,6 +49,8 @@ FIRST_WAIT_S: Final = 15
 LONGEST_WAIT_S: Final = 600
 TRIES: Final = 50
 """After so many failures in a row a receiver is left alone until the next incident: about eight hours."""
+STALE: Final = timedelta(seconds=900)
+"""Three times as long as who reads a value lets pass before it says again that it is beyond its bound."""
 RELAPSES: Final = 4
 """Relapses that double the time to settle."""
 
@@ -42,13 +58,16 @@ RELAPSES: Final = 4
 @alerts.on("breached")
 def breached(now: Alert, action: Action[Breached]) -> Step[Alert]:
     told = action.payload
-    after = now.evolve(rule=told.rule, value=told.value, reason="")
+    by = {**now.breached_by, told.teller: action.issued_at}
+    after = now.evolve(rule=told.rule, value=told.value, reason="", breached_by=by, tellers=len(by))
+    stale = [timer("stale", action.issued_at + STALE)] if told.teller else []
     if now.status in ("quiet", "resolved"):
         after = after.evolve(since=action.issued_at)
-        return _tell(after, action, "pending", timer("due", action.issued_at + timedelta(seconds=told.rule.for_s)))
+        due_at = action.issued_at + timedelta(seconds=told.rule.for_s)
+        return _tell(after, action, "pending", timer("due", due_at), *stale)
     if now.status == "settling":
-        return _tell(after.evolve(relapses=now.relapses + 1), action, "firing", cancel("settled"))
-    return _tell(after, action, now.status)
+        return _tell(after.evolve(relapses=now.relapses + 1), action, "firing", cancel("settled"), *stale)
+    return _tell(after, action, now.status, *stale)
 
 
 @alerts.on("due")
@@ -62,13 +81,21 @@ def due(now: Alert, action: Action[Nothing]) -> Step[Alert]:
 
 @alerts.on("recovered")
 def recovered(now: Alert, action: Action[Recovered]) -> Step[Alert]:
-    after = now.evolve(value=action.payload.value, reason=action.payload.reason)
-    if now.status == "pending":
-        return _tell(after, action, "quiet", cancel("due"))
-    if now.status == "firing":
-        settle_s = 0 if now.rule is None else now.rule.settle_s << min(now.relapses, RELAPSES)
-        return _tell(after, action, "settling", timer("settled", action.issued_at + timedelta(seconds=settle_s)))
-    return _tell(after, action, now.status)
+    told = action.payload
+    left = {one: at for one, at in now.breached_by.items() if told.teller not in (one, EVERYBODY)}
+    if left and now.status in ("pending", "firing"):  # another one still reads a value beyond the bound
+        return _tell(now.evolve(breached_by=left, tellers=len(left)), action, now.status)
+    return _within(now.evolve(value=told.value, reason=told.reason, breached_by={}, tellers=0), action)
+
+
+@alerts.on("stale")
+def stale(now: Alert, action: Action[Nothing]) -> Step[Alert]:
+    left = {one: at for one, at in now.breached_by.items() if not one or action.issued_at - at < STALE}
+    after = now.evolve(breached_by=left, tellers=len(left))
+    if left and now.status in ("pending", "firing"):
+        named = [at for one, at in left.items() if one]
+        return _tell(after, action, now.status, *([timer("stale", min(named) + STALE)] if named else []))
+    return _within(after.evolve(reason="Who read this value says nothing any more."), action)
 
 
 @alerts.on("settled")
@@ -114,6 +141,17 @@ def in_doubt(now: Alert, action: Action[Failure]) -> Step[Alert]:
 
 @alerts.on("again")
 def again(now: Alert, action: Action[Nothing]) -> Step[Alert]:
+    return _tell(now, action, now.status)
+
+
+def _within(now: Alert, action: AnyAction) -> Step[Alert]:
+    """Nobody says any more that the value is beyond its bound."""
+    if now.status == "pending":
+        return _tell(now, action, "quiet", cancel("due"), cancel("stale"))
+    if now.status == "firing":
+        settle_s = 0 if now.rule is None else now.rule.settle_s << min(now.relapses, RELAPSES)
+        settled_at = action.issued_at + timedelta(seconds=settle_s)
+        return _tell(now, action, "settling", timer("settled", settled_at), cancel("stale"))
     return _tell(now, action, now.status)
 
 

@@ -32,10 +32,15 @@ class Slot(Payload):
 
 
 class Measured(Payload):
-    """The slots of a window, the oldest first; slots without a measured minute are left out. ``since`` is its first minute."""
+    """The slots of a window, the oldest first; slots without a measured minute are left out. ``since`` is its first minute.
+
+    ``last`` and ``was_good``: the last minute that is counted, and as what.
+    """
 
     slot_min: int
     since: int
+    last: int = -1
+    was_good: bool = True
     slots: tuple[Slot, ...] = ()
 
 

@@ -2,6 +2,9 @@
 
 The counts are exact; only the far end of the window is rounded to a slot. A window that was changed keeps its minutes: each slot of
 before is added to the one that its first minute lies in.
+
+Several workers may tell the same minute. It counts once, as bad when one of them says so. One that comes when a later minute is
+counted already comes too late.
 """
 
 from __future__ import annotations
@@ -43,12 +46,18 @@ def _with(before: Measured | None, number: int, good: bool | None, window_s: int
 
     for slot in () if before is None else before.slots:
         add(slot.begins, slot.good, slot.bad)
-    if good is not None:
+    last, was_good = (-1, True) if before is None else (before.last, before.was_good)
+    if good is not None and number > last:
         add(number, int(good), int(not good))
+        last, was_good = number, good
+    elif good is False and number == last and was_good:
+        add(number, -1, 1)
+        was_good = False
     oldest = number - window_s // 60
     slots = tuple(
         Slot(begins=begins, good=counts[begins][0], bad=counts[begins][1])
         for begins in sorted(counts)
         if begins + slot_min > oldest
     )
-    return Measured(slot_min=slot_min, since=number if before is None else before.since, slots=slots)
+    since = number if before is None else before.since
+    return Measured(slot_min=slot_min, since=since, last=last, was_good=was_good, slots=slots)
