@@ -33,6 +33,7 @@ NAMES = [
     "route",
     "shadow",
     "simulate",
+    "bulk",
     "search",
     "skip",
     "soak",

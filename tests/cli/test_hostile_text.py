@@ -231,6 +231,14 @@ WORDS: dict[str, list[list[str]]] = {
         ["show", "odd:1"],
         ["show", "odd:1", "--json"],
     ],
+    "bulk": [
+        ["bulk", NASTY],
+        ["bulk", "signal", NASTY, "--where", "ended = false", "--dry-run"],
+        ["bulk", "cancel", "--where", NASTY],
+        ["bulk", "cancel", "--where", "version > 0", "--dry-run"],
+        ["bulk", "cancel", "--where", "version > 0", "--dry-run", "--json"],
+        ["bulk", "resume", NASTY],
+    ],
     "count": [
         ["count"],
         ["count", "--json", "--by", "status"],

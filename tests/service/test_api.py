@@ -224,3 +224,20 @@ def test_a_service_without_an_engine_takes_the_action_for_the_next_one(tmp_path:
         told = alone.get("instance", key="orders:1").body
         assert (told["status"], told["state_is_known"], told["is_folded"]) == ("shipped", True, False)
         assert alone.get("instance", key="orders:1", version=1).body["state_is_known"] is False
+
+
+def test_instances_are_found_by_a_condition_and_counted(service: Service) -> None:
+    found = service.get("instances", where="total_cents >= 900 and id in ('a', 'ab')", limit=1).body
+    assert [one["key"] for one in found["instances"]] == ["orders:a"]
+    assert found["counts"] == [{"type": "orders", "status": "shipped", "instances": 2}]
+    rest = service.get("instances", where="total_cents >= 900 and id in ('a', 'ab')", after=found["next"]).body
+    assert ([one["key"] for one in rest["instances"]], rest["next"]) == (["orders:ab"], None)
+    begins = service.get("instances", where="version > 0", text="orders:ab", status="shipped").body
+    assert [one["key"] for one in begins["instances"]] == ["orders:ab"]
+    for where, code in (
+        ("total_cent > 1", "unknown_search_field"),
+        ("total_cents >", "invalid_query"),
+        ("version = 'x'", "search_type_mismatch"),
+    ):
+        refused = service.get("instances", where=where)
+        assert (refused.status, refused.body["code"]) == (422, code)

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from ..engine.search_text import asked_query
 from ..kernel.search import SearchField, shown
 from ..kernel.search_query import SearchQuery
 from ..ports import SearchCode
 from ..wiring import WatchedReader
 from .console import say, say_json, table
-from .searching import OfType, Where, asked_query
+from .searching import OfType, Where
 from .store_options import Json, Store
 from .store_reading import look
 

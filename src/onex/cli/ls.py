@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..engine.search_text import asked_query
 from ..kernel.action import WorkflowKey
 from ..kernel.search_query import SearchPlace
 from ..ports import Counts, EnumOutboxState, Pointer, Reader, SearchCode, Stored
@@ -17,7 +18,7 @@ from ..wiring import WatchedReader
 from .console import counted, harmless, note, now_us, say_json, table, when
 from .count import show_tally
 from .failing import failing_of, tell_failing
-from .searching import OfType, Where, asked_query, place_of_text, place_text
+from .searching import OfType, Where, place_of_text, place_text
 from .store_options import ROWS_MAX, Json, Store
 from .store_reading import look
 

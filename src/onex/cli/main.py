@@ -75,6 +75,7 @@ COMMANDS = {
         "projection": ("projection", "Show a projection: its rows, its watermark, and how far it is behind."),
         "rejections": ("rejections", "Show refused actions, the newest first."),
         "dead": ("dead_letters", "List intents that are dead or held, and run them again."),
+        "bulk": ("bulk", "Do one thing to all instances that a condition finds."),
         "release": ("dead_letters", "Let a held instance take actions again."),
         "erase": ("erase", "Erase an instance of an encrypted store: destroy its key, for ever."),
         "gc": (

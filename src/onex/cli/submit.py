@@ -118,7 +118,7 @@ def submit(
         action_id = id_of_idempotency_key(idempotency_key)
     if operator is not None and not as_operator:
         raise Misused("--operator names who sends the action with --as-operator; give both")
-    kind, content = checked(checked_trigger, "trigger", trigger), _payload(payload)
+    kind, content = checked(checked_trigger, "trigger", trigger), payload_of(payload)
     if as_operator:
         name = checked(operator_name, "--operator", operator if operator is not None else user_name())
         kind, content = SUBMIT, {"trigger": kind, "payload": content, "operator": name}
@@ -141,7 +141,7 @@ def send_and_report(action: ModelAction, trigger: str, url: str, wait_s: float, 
     return _report(sent, waited=wait_s > 0, noted=noted, as_json=as_json)
 
 
-def _payload(text: str) -> dict[str, JsonValue]:
+def payload_of(text: str) -> dict[str, JsonValue]:
     if not text:
         return {}
     if text == "-":

@@ -8,11 +8,13 @@ A text has at most ``QUERY_MAX`` characters. The parser is LALR, and builds valu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from ..kernel.search_query import Condition, InvalidQuery, Joined, Negated, Test, Written
+from ..kernel.search_query import Condition, InvalidQuery, Joined, Negated, SearchQuery, Test, Written, query_of
+from ..ports import SearchReads
 
 if TYPE_CHECKING:
     from lark import Lark
@@ -78,6 +80,35 @@ def condition_of(text: str) -> Condition:
             raise error.orig_exc from None
         raise
     return read
+
+
+async def asked_query(
+    reader: SearchReads,
+    where: str | None,
+    *,
+    of_type: str | None = None,
+    status: str | None = None,
+    order: str | None = None,
+    beside: Sequence[Test] = (),
+) -> SearchQuery:
+    """The query, by what the store knows now. ``order`` is a column, or ``COLUMN desc``: the greatest first. ``beside``
+    must hold, too.
+
+    Raises InvalidQuery, UnknownSearchField, SearchTypeMismatch, SearchNotReady.
+    """
+    parts: list[Condition] = [] if where is None else [condition_of(where)]
+    parts += [Test("status", "=", (status,))] if status is not None else []
+    parts += beside
+    column, _, direction = (order or "").strip().partition(" ")
+    if direction.strip().lower() not in ("", "asc", "desc"):
+        raise InvalidQuery(f"the order {order!r} is no column; write COLUMN, or COLUMN desc for the greatest first")
+    return query_of(
+        Joined("and", tuple(parts)) if len(parts) > 1 else parts[0] if parts else None,
+        await reader.search_specs(),
+        workflow_type=of_type,
+        order=column or None,
+        descending=direction.strip().lower() == "desc",
+    )
 
 
 def _unreadable(text: str, error: Exception) -> InvalidQuery:

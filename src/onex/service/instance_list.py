@@ -1,4 +1,4 @@
-"""``GET /api/instances``: instances by type, status and the beginning of their id, page by page, with how many there are.
+"""``GET /api/instances``: instances by type, status, beginning of their id and condition, page by page, with how many there are.
 
 A page is read in the order of keys and continues behind a key, so a page costs the same wherever it is. The number of instances by
 type and status is counted apart, and at most some moments old.
@@ -12,7 +12,9 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 
+from ..engine.search_text import QUERY_MAX, asked_query
 from ..kernel.action import WorkflowKey
+from ..kernel.search_query import BUILTIN, SearchPlace, Test
 from ..ports import EnumOutboxState, Stored
 from ..views.stored_rows import StoppedIntents, instance_json
 from .answers import KEY, Answered, CountAnswer, InstanceRow, Rows
@@ -23,6 +25,7 @@ from .waiting import reasons
 routes = APIRouter(route_class=GuardedRoute, tags=["instances"])
 
 PAGE: Final = 500
+LAST: Final = "\U0010ffff"  # sorts behind every text that begins alike
 _STOPPED: Final = (EnumOutboxState.HELD, EnumOutboxState.DEAD)
 STOPPED_READ: Final = 50
 """Of so many instances of a page the held and dead intents are counted."""
@@ -31,7 +34,8 @@ HELD_SCAN: Final = 5000
 
 
 class InstancePageAnswer(Answered):
-    """``next`` is the key to ask behind; null: this is the last page. ``counts`` are of all instances that fit type and status."""
+    """``next`` is the key to ask behind; null: this is the last page. ``counts`` are of all instances that fit type, status and
+    ``where``."""
 
     instances: list[InstanceRow]
     next: str | None
@@ -54,8 +58,15 @@ async def instances(
     after: Annotated[str | None, Query(pattern=KEY, max_length=265, description="only behind this key")] = None,
     limit: Rows = 50,
     why: Annotated[bool, Query(description="say of each why it stands where it stands")] = False,
+    where: Annotated[
+        str | None,
+        Query(max_length=QUERY_MAX, description="only where this is true: total_cents > 500 and status = 'paid'"),
+    ] = None,
 ) -> InstancePageAnswer:
     """List instances."""
+    if where is not None:
+        behind = None if after is None else SearchPlace(WorkflowKey.parse(after))
+        return await _searched(served, where, of_type, status, text, behind, limit, why=why)
     found = await _found(served, of_type, status, text, None if after is None else WorkflowKey.parse(after), limit + 1)
     more, rows = len(found) > limit, found[:limit]
     counts = await served.figures.counted()
@@ -66,6 +77,36 @@ async def instances(
     ]
     return InstancePageAnswer(
         instances=await listed(served, rows, why=why), next=str(rows[-1].key) if more else None, counts=fitting
+    )
+
+
+async def _searched(
+    served: ServedStore,
+    where: str,
+    of_type: str | None,
+    status: str | None,
+    text: str,
+    after: SearchPlace | None,
+    limit: int,
+    *,
+    why: bool,
+) -> InstancePageAnswer:
+    """A page of those that a condition finds, and how many it finds in all."""
+    if of_type is None and ":" in text:
+        of_type, _, text = text.partition(":")
+    begins = [Test("id", ">=", (text,)), Test("id", "<", (text + LAST,))] if text else []
+    query = await asked_query(served.reader, where, of_type=of_type, status=status, beside=begins)
+    rows = [stored for stored, _ in await served.reader.find(query, after, limit + 1)]
+    counts: list[CountAnswer] = []
+    for name, _ in await served.reader.tally(query, BUILTIN["type"]):
+        one = await asked_query(served.reader, where, of_type=str(name), status=status, beside=begins)
+        counts += [
+            CountAnswer(type=str(name), status=str(at), instances=n)
+            for at, n in await served.reader.tally(one, BUILTIN["status"])
+        ]
+    more, rows = len(rows) > limit, rows[:limit]
+    return InstancePageAnswer(
+        instances=await listed(served, rows, why=why), next=str(rows[-1].key) if more else None, counts=counts
     )
 
 
