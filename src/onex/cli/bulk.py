@@ -41,7 +41,7 @@ from .store_reading import look
 from .submit import payload_of
 
 BATCH: Final = 1000
-WINDOW: Final = 8000
+WINDOW: Final = 4000
 PAGE: Final = 1000
 SAMPLE: Final = 5
 TOLD: Final = 10
