@@ -8,7 +8,7 @@ from types import ModuleType
 
 from ..contracts.compile import CompiledReducer, LocatedContract, PythonPlace
 from ..contracts.guard.problem import suggest
-from ..contracts.model.schedule import SCHEDULE, TARGET, WATCH_TARGET
+from ..contracts.model.schedule import TARGET, WATCH_TARGET
 from ..contracts.text.yaml_tree import place_of
 from ..kernel.action import Nothing
 from ..kernel.errors import ContractError
@@ -88,7 +88,7 @@ class Executors:
         computed = spec.kind == EnumIntentType.COMPUTE_TASK
         functions = self.computes if computed else self.effects
         function = functions.get(spec.target)
-        if located.contract.name == SCHEDULE and spec.target in (TARGET, WATCH_TARGET):
+        if spec.target in (TARGET, WATCH_TARGET):
             return  # the engine does
         if function is None:
             if computed or spec.target not in self.known_targets:

@@ -20,22 +20,23 @@ digest from the engine and refuses other files, so both run the same code (``loa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic_core import to_json
 
 from ..authoring.contract_text import contract_text
-from ..contracts.compile import CompiledReducer, LocatedContract, compile_reducer
+from ..contracts.compile import CompiledReducer, LocatedContract, PythonPlace, compile_reducer
 from ..contracts.model.contract import ModelContractWorkflow
 from ..contracts.model.schedule import SCHEDULE
 from ..contracts.orchestration.expansion import CANCEL
+from ..contracts.text.yaml_tree import place_of
 from ..engine.bus.topics import ConsumedTopic
 from ..engine.registry import Workflow
 from ..kernel.errors import AlgorithmNotFoundError, ContractError
 from ..kernel.finding import Finding
-from ..kernel.intent import EnumIntentType
+from ..kernel.intent import RUN_BEGIN, EnumIntentType
 from ..kernel.machine import MachineReducer
 from ..kernel.migration import Migrations
 from ..kernel.quota import NO_LIMITS, ResourceLimits
@@ -45,13 +46,14 @@ from ..kernel.target_policy import NO_POLICY, TargetPolicy, joined
 from ..nodes.compute import COMPUTE
 from ..nodes.effect import EFFECT, policy_of
 from ..nodes.io import Function
+from ..orchestration.start_queue import derived_queue
 from ..ports import Code
 from .contract_first import ContractFirst
 from .executors import Executors, marked
 from .finder import FINDER, import_module
 from .folder import AppFolder
 from .load_report import LoadReport
-from .migrations import migrations_of
+from .migrations import DeclaredChanges, migrations_of
 from .modules import AppModules
 from .one_file import OneFile, declared_compute
 from .public_triggers import public_findings
@@ -97,6 +99,11 @@ class LoadedWorkflow:
     @property
     def public(self) -> frozenset[str]:
         return frozenset(self.contract.public)
+
+    @property
+    def is_start_queue(self) -> bool:
+        """Derived from the contract of another workflow: it holds what waits to begin."""
+        return any(one.type == RUN_BEGIN for one in self.contract.intents)
 
     @property
     def limits(self) -> ResourceLimits:
@@ -155,8 +162,10 @@ class App:
 
     @property
     def written(self) -> Mapping[str, LoadedWorkflow]:
-        """The workflows of its author: without the one that keeps its schedules."""
-        return {name: one for name, one in self.workflows.items() if name != SCHEDULE or len(self.workflows) == 1}
+        """The workflows of its author: without those that keep its schedules, and what waits to begin."""
+        if len(self.workflows) == 1:
+            return self.workflows
+        return {name: one for name, one in self.workflows.items() if name != SCHEDULE and not one.is_start_queue}
 
     def with_schedules(self) -> App:
         """The same with the workflow that keeps schedules, whether it has some or not."""
@@ -213,7 +222,9 @@ class _Loading:
 
     def run(self) -> App:
         form = OneFile(self.folder, self.report) if self.folder.source else ContractFirst(self.folder, self.report)
-        sources = form.sources(AppModules(self.folder, self.digest, self.report))
+        written = form.sources(AppModules(self.folder, self.digest, self.report))
+        sources = [*written, *self._queues(written)]
+        self.report.judge()
         compiled = {one.located.contract.name: self._compile(one) for one in sources}
         executors = self._executors(sources, compiled)
         loaded: dict[str, LoadedWorkflow] = {}
@@ -232,6 +243,30 @@ class _Loading:
         source = folder.root / f"{folder.source}.py" if folder.source else None
         app = App(folder.title, folder.place, self.digest, loaded, tuple(self.report.findings), source)
         return app.with_schedules() if any(one.contract.schedules for one in loaded.values()) else app
+
+    def _queues(self, written: Sequence[WorkflowSource]) -> Iterator[WorkflowSource]:
+        """What waits to begin, of each workflow with ``start:``."""
+        names = {one.located.contract.name for one in written}
+        for one in written:
+            made = derived_queue(one.located, one.classes) if one.located.contract.start else None
+            if made is None:
+                continue
+            self.report.add(made.findings)
+            if made.contract is not None and made.contract.contract.name in names:
+                spot = PythonPlace(*place_of(one.located.tree, ("start",)).spot(one.located.path))
+                message = f"{made.contract.contract.name} holds what waits to begin, and another workflow has the name"
+                self.report.error("duplicate", spot, message, "give that one another name")
+            elif made.contract is not None:
+                yield replace(
+                    one,
+                    located=made.contract,
+                    classes=made.classes,
+                    handlers=made.handlers,
+                    migrations=DeclaredChanges(),
+                    modules=(),
+                    effects={},
+                    computes={},
+                )
 
     def _compile(self, source: WorkflowSource) -> CompiledReducer:
         compiled = compile_reducer(source.located, source.classes, source.handlers, self.report.spot)

@@ -1,8 +1,9 @@
-"""What a workflow in one file says of its schedules.
+"""What a workflow in one file says of its schedules, and of when its runs begin.
 
-    reports.schedule("nightly", write, cron="30 2 * * *", zone="Europe/Berlin", payload={"day": "{date}"})
+    reports.schedule("nightly", "write", cron="30 2 * * *", zone="Europe/Berlin", payload={"day": "{date}"})
+    reports.starts("write", concurrency=2, rate={"most": 10, "per_ms": 60_000})
 
-The words are those of ``schedules`` in a contract, and so are its checks: a mistake is found at the line of the call.
+The words are those of ``schedules`` and ``start`` in a contract, and so are its checks: a mistake is found at the line of the call.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ from datetime import timedelta
 from pydantic import BaseModel, JsonValue
 from pydantic_core import from_json, to_json
 
-from ..contracts.text.yaml_tree import YamlList
+from ..contracts.text.yaml_tree import YamlList, YamlNode
 from .declared_problems import DeclaredProblems
 from .intents import SourcePlace, Trigger, milliseconds
 from .located_nodes import LocatedNodes
 
 
 class DeclaredSchedules(DeclaredProblems):
-    """Collects schedules."""
+    """Collects schedules, and the policies of starting."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.start: tuple[dict[str, JsonValue], SourcePlace] | None = None
         self.schedules: list[tuple[dict[str, JsonValue], SourcePlace]] = []
 
     def schedule(
@@ -66,6 +68,19 @@ class DeclaredSchedules(DeclaredProblems):
             self._problem("not_json", place, f"schedule {name!r} cannot be read: {error}", "give plain values")
             return
         self.schedules.append((made, place))
+
+    def starts(self, trigger: Trigger[BaseModel] | str, /, **policies: JsonValue) -> None:
+        """Runs begin by ``ask`` to the queue ``NAME_start``, as the policies let them. Keys are those of a contract."""
+        place = SourcePlace.of_caller(1)
+        if self.start is not None:
+            message = f"how runs begin is said on line {self.start[1].line} too"
+            self._problem("duplicate", place, message, "keep one of them")
+        self.start = {"trigger": _name_of(trigger), **policies}, place
+
+    def start_node(self, nodes: LocatedNodes, top: SourcePlace) -> YamlNode:
+        """``start`` of the contract, at the call that says it; an empty one where there is none."""
+        said, place = self.start or ({}, top)
+        return nodes.of({**said}, place)
 
     def schedule_nodes(self, nodes: LocatedNodes, top: SourcePlace) -> YamlList:
         """``schedules`` of the contract, each at the call that says it."""

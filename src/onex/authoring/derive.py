@@ -274,6 +274,7 @@ class _Derivation:
             "targets": said.target_nodes(self.nodes, top),
             "intents": self.nodes.listing([self._intent(one, shapes) for one in said.intents], top),
             "event_bus": said.event_nodes(self.nodes, self._named, top),
+            "start": said.start_node(self.nodes, top),
             "schedules": said.schedule_nodes(self.nodes, top),
         }
         for key, default in (("description", ""), ("state_schema", 1)):
@@ -282,7 +283,7 @@ class _Derivation:
         for key, empty in (
             ("unleased", said.unleased), ("public", said.public), ("search", said.search), ("intents", said.intents),
             ("resource_limits", said.limits.given), ("targets", said.targets), ("event_bus", said.has_events),
-            ("schedules", said.schedules),
+            ("start", said.start), ("schedules", said.schedules),
         ):  # fmt: skip
             if not empty:
                 del parts[key]

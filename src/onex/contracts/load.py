@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails, to_json
 from ..kernel.finding import EnumSeverity, Finding, errors
 from .check.contract_checks import check_tree
 from .check.schedule_checks import check_schedules
+from .check.start_checks import check_start
 from .check.target_checks import check_targets
 from .check.topic_checks import check_topics
 from .event_rows import with_event_rows
@@ -84,6 +85,7 @@ def load_tree(tree: YamlMap, path: str, earlier: tuple[Finding, ...] = ()) -> Lo
         shape += check_targets(contract, tree, path)
         shape += check_topics(contract, tree, path)
         shape += check_schedules(contract, tree, path)
+        shape += check_start(contract, tree, path)
     # a broken scalar causes a second finding at its place; only the first is reported
     reported = {(one.line, one.column) for one in earlier}
     found += [one for one in (*shape, *check_tree(tree, path)) if (one.line, one.column) not in reported]

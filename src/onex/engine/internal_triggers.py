@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from ..kernel.intent import EnumIntentType, IntentTable
+from ..kernel.intent import RUN_BEGIN, START_SUFFIX, EnumIntentType, IntentTable
 
 
 class Brought(NamedTuple):
@@ -37,6 +37,8 @@ def _brought(workflow_type: str, table: IntentTable) -> Iterator[Brought]:
             yield from _of_its_own(workflow_type, spec.name, spec.trigger, by)
         elif spec.kind == EnumIntentType.ACTION_SEND:
             yield Brought(spec.target, spec.trigger, f"message {spec.name!r} of {workflow_type}")
+        elif spec.kind == RUN_BEGIN:
+            yield Brought(workflow_type.removesuffix(START_SUFFIX), spec.name, f"its start policy, {workflow_type},")
         for outcome, trigger in spec.outcomes.items():
             yield from _of_its_own(workflow_type, spec.name, trigger, f"outcome {outcome} of intent {spec.name!r}")
 

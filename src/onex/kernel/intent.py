@@ -64,6 +64,8 @@ class EnumIntentType(StrEnum):
 
 
 _TIMER, _SEND = EnumIntentType.TIMER, EnumIntentType.ACTION_SEND
+RUN_BEGIN, START_SUFFIX = "run_begin", "_start"
+"""The kind of intent by which a queue, the workflow ``NAME_start``, begins a run of ``NAME``; it has the name of the trigger."""
 CANCEL = "@cancel"
 """The name, and the kind, under which a log row holds the cancelling of an intent; ``to`` says which: its name or its id."""
 

@@ -82,7 +82,7 @@ class VirtualRun:
         self._store = MemoryStore()
         self._watchdog = Watchdog(read_settings().step_budget_s)
         self._calls: dict[str, list[ModelIntent[BaseModel]]] = {}
-        schedules = Schedules(app) if SCHEDULE in app.workflows else None
+        schedules = Schedules(app)
         served = ServedApp(
             app, StoreBlobs(self._store), _at_once, _Here(app), executors, self._watchdog, None, schedules
         )
@@ -97,10 +97,9 @@ class VirtualRun:
                 limits=LIMITS,
                 check_all=True,
             )
-            if schedules is not None:
-                schedules.connected(self.engine)
+            schedules.connected(self.engine)
             self.run(self.engine.start("a virtual run"))
-            if schedules is not None:
+            if SCHEDULE in app.workflows:
                 self.run(schedules.declare())
         except BaseException:
             self._end()

@@ -16,7 +16,6 @@ from pydantic import BaseModel
 from ..adapters.watchdog import Watchdog
 from ..app import App, LoadedWorkflow
 from ..contracts.guard.problem import suggest
-from ..contracts.model.schedule import SCHEDULE
 from ..effects.build import built_executor
 from ..effects.context import EffectContext
 from ..engine.registry import ReducerRegistry, Workflow
@@ -129,7 +128,9 @@ class ServedApp(NamedTuple):
                     continue
                 built = built_executor(target, declared, calls, result_model, self.context)
                 executors[target] = ContainedExecutor(built, target, at_once.get(target, 1))
-        fired = {} if self.schedules is None or one.name != SCHEDULE else self.schedules.effects
+        asked = {spec.target for spec in one.reducer.intents.by_name.values()}
+        all_fired = {} if self.schedules is None else self.schedules.effects
+        fired = {target: effect for target, effect in all_fired.items() if target in asked}
         for target, given in {**fired, **self.given}.items():
             executors[target] = given_executor(
                 given, target, at_once.get(target, 1), self.blobs, self.run_sync, result_model, events

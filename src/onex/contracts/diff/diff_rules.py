@@ -14,6 +14,7 @@ from ..model.contract import ModelResourceLimits
 from ..model.fsm import ModelFSMSubcontract, ModelFSMTransition, ModelIntentRetry
 from ..model.part import ModelContractVersion, Use
 from ..model.schedule import ModelSchedule
+from ..model.start import ModelStartBatch, ModelStartRate
 from .impact import DiffRule, FieldPair, Impact, ImpactOf, adds, breaks, owes_nothing, words_differ
 
 
@@ -257,6 +258,7 @@ _VERSION = DiffRule.always(words_differ("the version of a part; its changes are 
 _NAMED = DiffRule.always(words_differ("another name for the same"))
 _ACTIONS = DiffRule(added=adds("{name} is done too"), removed=breaks("{name} is no longer emitted"))
 _RUNS = DiffRule.always(adds("it runs differently"))
+_STARTS = DiffRule.always(adds("runs begin otherwise"))
 _SCHEDULED = DiffRule.always(adds("it fires otherwise"))
 _SERVED = DiffRule.always(breaks("another handler runs it"))
 _RETRY = DiffRule(adds("its retries differ"))
@@ -314,6 +316,16 @@ RULES: Mapping[str, DiffRule] = {
     "ModelContractWorkflow.schedules": DiffRule(
         added=adds("schedule {name} fires, too"), removed=breaks("schedule {name} fires no more")
     ),
+    "ModelContractWorkflow.start": DiffRule(
+        added=breaks("clients ask its queue to begin a run now"), removed=breaks("clients begin a run themselves now")
+    ),
+    "ModelStart.trigger": DiffRule.always(breaks("runs begin by another trigger")),
+    "ModelStart.per": DiffRule.always(breaks("clients ask other queues")),
+    "ModelStart.reuse": DiffRule.always(breaks("an id that is taken is treated otherwise")),
+    **{f"ModelStart.{field}": _STARTS for field in ("delay_ms", "debounce_ms", "concurrency", "rate", "waiting")},
+    "ModelStart.batch": DiffRule.always(breaks("what an ask carries differs")),
+    **{f"ModelStartBatch.{field}": _STARTS for field in ModelStartBatch.model_fields},
+    **{f"ModelStartRate.{field}": _STARTS for field in ModelStartRate.model_fields},
     **{f"ModelSchedule.{field}": _SCHEDULED for field in ModelSchedule.model_fields if field != "description"},
     **{f"ModelResourceLimits.{field}": DiffRule.always(_quota) for field in ModelResourceLimits.model_fields},
     "ModelContractReducer.intents": DiffRule(

@@ -54,6 +54,7 @@ from .part import (
     WorkflowType,
 )
 from .schedule import SCHEDULES_MAX, ModelSchedule
+from .start import ModelStart
 from .target import BLOCKS, ModelIntentCall, ModelTarget
 from .unenforced import UnenforcedFields
 from .workflow import ModelWorkflowCoordination
@@ -226,6 +227,7 @@ class ModelContractWorkflow(ModelOrchestration, ModelContractReducer):
     targets: Annotated[dict[Target, ModelTarget], Field(max_length=TARGETS_MAX), ENGINE] = Field(default_factory=dict)
     intents: Annotated[tuple[ModelIntentCall, ...], Field(max_length=INTENTS_MAX), ENGINE] = ()
     event_bus: Annotated[ModelWorkflowBus | None, ENGINE] = None
+    start: Annotated[ModelStart | None, ENGINE] = None
     schedules: Annotated[tuple[ModelSchedule, ...], Field(max_length=SCHEDULES_MAX), ENGINE] = ()
 
     @property
