@@ -129,7 +129,7 @@ def test_a_field_with_a_default_that_makes_forty_charges_be_made_twice_is_named(
     said = commands("forward", RIDES, "--against", new, "--json")
     row = said.row
     assert said.code == 1
-    assert (row["instances"], row["looked_at"], row["alike"], row["not_looked_at"]) == (40, 1, 39, 0)
+    assert (row["instances"], row["looked_at"], row["alike"], row["not_looked_at"]) == (40, 2, 38, 0)
     assert (row["again"], row["lost"], row["stranded"], row["fired"]) == (40, 0, 0, 0)
     # a judge can be given it as it is printed
     result = ForwardResult.model_validate({name: row[name] for name in row if name in ForwardResult.model_fields})
@@ -333,3 +333,20 @@ def test_all_three_say_the_same_of_a_store_on_a_server(
     assert (said["again"], said["instances"], said["fired"]) == (8, 8, 0)
     (only,) = commands("versions", "--json").rows
     assert (only["in_flight"], only["current"]) == (8, True)
+
+
+def test_of_those_that_stand_alike_a_second_one_proves_it_and_tells_where_a_number_decides(place: Path) -> None:
+    """Two rides of one class. The new code says no farewell to the dear one, which is the second."""
+    fill(RIDES, [("rides:1", "begin", {"cents": 900}), ("rides:2", "begin", {"cents": 999})])
+    new = changed(
+        place,
+        (
+            'Step(ride, Farewell(text="thank you"))',
+            'Step(ride, *([Farewell(text="thank you")] if ride.cents < 950 else []))',
+        ),
+    )
+    result = check_forward(ForwardTask(STORE, str(RIDES), str(new)))
+    assert (result.instances, result.looked_at, result.alike, result.uneven) == (2, 2, 0, 1)
+    (one,) = result.findings
+    assert (one.what, one.name, one.instances, one.examples) == (EnumForward.LOST, "farewell", 1, ("rides:2",))
+    assert not result.ok

@@ -6,15 +6,31 @@ from typing import Any
 
 import pytest
 
+from onex.adapters.memory.store import MemoryStore
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry
-from onex.kernel.action import Action, Nothing
+from onex.kernel.action import Action, Nothing, WorkflowKey
 from onex.kernel.intent import send
 from onex.kernel.step import Step
+from onex.ports import Cut
 from onex.whatif.result import WhatIfSummary
 from onex.whatif.shadow import Shadow
 from onex.whatif.shadow_counts import ShadowCounts
-from tests.engine.bills import Amount, Bill, Book, Charge, Letter, Mail, Words, judged, one_bill, record, shop, told
+from tests.engine.bills import (
+    MOVES,
+    Amount,
+    Bill,
+    Book,
+    Charge,
+    Letter,
+    Mail,
+    Words,
+    judged,
+    one_bill,
+    record,
+    shop,
+    told,
+)
 
 
 def louder(state: Bill, action: Action[Words]) -> Step[Bill]:
@@ -100,3 +116,32 @@ def test_a_shadow_counts_what_a_what_if_finds(changes: dict[str, Any], at_once: 
     )  # fmt: skip
     assert {one.what for one in counts.findings} == {alike.what for alike in summary.groups}
     assert counts.compared + counts.behind_open == counts.actions
+
+
+def test_what_was_cut_before_it_was_read_is_passed_over_and_its_instance_is_taken_up_again() -> None:
+    """A bill without intents under way, so that its log may be cut up to the state that stands."""
+    code = shop("first", open=forgetful, moves=(*MOVES, ("charging", "charging", "note")))
+    found: list[ShadowCounts] = []
+
+    async def script(engine: ReducerPatternEngine) -> None:
+        shadow = Shadow(engine.reader, code)
+        await shadow.begin()
+
+        async def notes(*texts: str) -> None:
+            await told(engine, *(("bill:1", "note", {"text": text}) for text in texts))
+
+        await told(engine, ("bill:1", "open", {"amount": 5}))
+        await shadow.read()
+        await notes("a", "b", "c")
+        await told(engine, ("bill:2", "open", {"amount": 5}))  # the last row of a shard is never cut
+        assert isinstance(engine.reader, MemoryStore)
+        assert await engine.reader.cut([Cut(WorkflowKey.parse("bill:1"), 0, 4)], 1) == [True]
+        for text in ("d", "e", "f"):
+            await notes(text)
+            await shadow.read()
+        found.append(await shadow.end())
+
+    record(script, code, to_rest=False)
+    (counts,) = found
+    assert (counts.actions, counts.passed_over, counts.compared) == (5, 2, 3)
+    assert (counts.instances, counts.same, counts.differs, counts.open) == (3, 3, 0, 0)

@@ -33,7 +33,9 @@ def forward(
     ] = BUDGET_S,
     instances: Annotated[
         int,
-        typer.Option(metavar="N", min=1, max=20_000, help="Continue at most so many instances, one of each class."),
+        typer.Option(
+            metavar="N", min=1, max=20_000, help="Continue at most so many instances, one or two of each class."
+        ),
     ] = INSTANCES,
     store: Store = None,
     as_json: Json = False,
@@ -45,9 +47,9 @@ def forward(
     before. It counts the instances for which the new code would emit an intent again that the log has already, would lose one
     that the old code emits, or would leave the instance where nothing moves it any more.
 
-    Instances that stand alike (same status, things under way and shape of state) are continued once. What was not looked at
-    within the budget is counted and is a failure, too. Nothing is written and no effect runs. Exit code 1 when something is
-    found.
+    Instances that stand alike (same status, things under way and shape of state) are continued once, and where time is left
+    once more for proof. What was not looked at within the budget is counted and is a failure, too. Nothing is written and no
+    effect runs. Exit code 1 when something is found.
 
     \b
     Examples:
@@ -100,6 +102,10 @@ def _show(result: ForwardResult, app: str, against: str) -> None:
             if one.what in (EnumForward.STRANDED, EnumForward.REFUSED):
                 say(f"{one.name}: {one.why}")
         say()
+    if result.uneven:
+        note(
+            f"in {result.uneven:,} of the classes that stand alike, a second instance came out otherwise than the first"
+        )
     if result.cut:
         note(f"{result.cut:,} of those looked at have more continuations than were tried")
     if result.other_code:

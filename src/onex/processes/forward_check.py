@@ -8,6 +8,8 @@ neither; it reads the store, and lets ``forward_walk`` compare what the two answ
 3. The instances in flight are read, page by page, and put into classes (``alike_as``). A few instances of every status, ended
    ones too, give their log to ``Known``.
 4. One instance of each class is continued, the largest class first, until the budget ends. The others are counted with it.
+5. What is left of the budget goes to the last instance of each class, as a proof of *alike*: one that comes out otherwise is
+   counted by itself, and its class as uneven.
 
 What may go wrong: the engine goes on meanwhile. An instance whose version has changed is read again, three times; then it is
 left out. The budget ends in step 3 or 4: what was not looked at is counted, and the result is not ``ok``. Nothing is written.
@@ -33,7 +35,7 @@ from ..kernel.errors import OnexError
 from ..ports import EnumOutboxState, OutboxRow, Pointer, Stored
 from ..simulation.app_sim.values import schema_of, simplest
 from ..whatif.forward_known import AlikeAs, CodeWords, Known, alike_as, code_words
-from ..whatif.forward_result import ForwardResult, ForwardSummary
+from ..whatif.forward_result import EnumForward, ForwardResult, ForwardSummary
 from ..whatif.forward_side import Began, Emission, ForwardSide, StepAsked, Stepped
 from ..whatif.forward_walk import DEPTH, STEPS, ForwardWalk, WalkResult
 from ..wiring.folding import InertApp
@@ -56,7 +58,7 @@ T = TypeVar("T")
 
 
 class ForwardTask(NamedTuple):
-    """``old`` and ``new`` are paths of apps on disk. ``instances``: so many are continued at most, one of each class."""
+    """``old`` and ``new`` are paths of apps on disk. ``instances``: so many are continued at most, one or two of each class."""
 
     store_url: str
     old: str
@@ -174,10 +176,12 @@ def workflow_words(app: App, registry: ReducerRegistry) -> dict[str, CodeWords]:
 
 @dataclass(slots=True)
 class _Alike:
-    """A class of instances: how many, and the first of them."""
+    """A class of instances: how many, the first of them, and the last. ``found`` is what the first one told."""
 
+    last: WorkflowKey
     instances: int = 0
     first: list[WorkflowKey] = field(default_factory=list)
+    found: frozenset[tuple[EnumForward, str]] | None = None
 
 
 class _Check:
@@ -233,8 +237,9 @@ class _Check:
         if alike not in self._classes and len(self._classes) >= CLASSES:
             return
         self._classed += 1
-        one = self._classes.setdefault(alike, _Alike())
+        one = self._classes.setdefault(alike, _Alike(stored.key))
         one.instances += 1
+        one.last = stored.key
         if len(one.first) < self._task.examples:
             one.first.append(stored.key)
 
@@ -243,25 +248,38 @@ class _Check:
     async def _continue(self, reader: WatchedReader) -> ForwardResult:
         walk = ForwardWalk(self._old, self._new, self._known)
         summary = ForwardSummary(self._task.examples)
-        looked_at = alike = steps = cut = 0
+        looked_at = alike = steps = cut = uneven = 0
         ranked = sorted(self._classes.values(), key=lambda one: (-one.instances, one.first[0]))
-        for number, one in enumerate(ranked):
+        several = [one for one in ranked if one.instances > 1]
+        for number, one in enumerate([*ranked, *several]):
             if self._is_over() or number >= self._task.instances:
                 break
-            walked = await self._walk(reader, walk, one.first[0])
-            self._went(number + 1, len(ranked))
+            second = number >= len(ranked)
+            if second and one.found is None:
+                continue
+            walked = await self._walk(reader, walk, one.last if second else one.first[0])
+            self._went(number + 1, len(ranked) + len(several))
             if walked is None:
                 continue
             status, result = walked
             if result.unreadable:
-                self._unreadable += one.instances
-                self._reasons[result.unreadable] = self._reasons.get(result.unreadable, 0) + one.instances
+                if not second:
+                    self._unreadable += one.instances
+                    self._reasons[result.unreadable] = self._reasons.get(result.unreadable, 0) + one.instances
                 continue
             looked_at += 1
-            alike += one.instances - 1
             steps += result.steps
             cut += result.cut
-            summary.add(one.first[0], status, result.found, one.instances, one.first)
+            found = frozenset((each.what, each.name) for each in result.found)
+            if one.found is None:
+                alike += one.instances - 1
+                one.found = found
+                summary.add(one.first[0], status, result.found, one.instances, one.first)
+                continue
+            alike -= 1
+            uneven += found != one.found
+            own = [each for each in result.found if (each.what, each.name) not in one.found]
+            summary.add(one.last, status, own, 1, ())
         done = looked_at + alike + self._unreadable
         instances = max(self._in_flight, done)
         return ForwardResult(
@@ -272,6 +290,7 @@ class _Check:
             unreadable=self._unreadable,
             cut=cut,
             other_code=self._other_code,
+            uneven=uneven,
             steps=steps,
             findings=summary.findings,
             reasons=tuple(f"{why} ({count:,})" for why, count in sorted(self._reasons.items())),

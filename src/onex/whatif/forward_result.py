@@ -63,6 +63,7 @@ class ForwardResult(Payload):
     ``looked_at``: continued here. ``alike``: stand as one that was continued, and are counted with it. ``not_looked_at``: the
     budget ended before. ``unreadable``: the old code cannot continue them, ``reasons`` say why. ``cut``: of those looked at,
     how many have more continuations than were tried. ``other_code``: stand on other code than the old one that was given.
+    ``uneven``: classes of which the second instance came out otherwise than the first, so that *alike* says less.
     ``again`` to ``added`` count instances, the alike ones with them. ``fired`` is to be 0.
     """
 
@@ -73,6 +74,7 @@ class ForwardResult(Payload):
     unreadable: int = 0
     cut: int = 0
     other_code: int = 0
+    uneven: int = 0
     steps: int = 0
     again: int = 0
     lost: int = 0

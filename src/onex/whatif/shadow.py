@@ -15,8 +15,11 @@ nothing. One row, in this order:
 Memory is bounded. An instance that has ended is let go; of more than ``instances`` the one that was quiet longest. Met again it is
 taken up as one that began before. An instance that is open stays as a mark, and its rows are only counted.
 
-What may go wrong: the engine is ahead, so a stored state may be of a later version than the row. Then it is waited for. A row
-cannot be read, or its code is unknown: the instance is open, with the reason.
+What may go wrong:
+
+- The engine is ahead, so a stored state may be of a later version than the row. Then it is waited for.
+- Rows were cut from the log before they were read. Their instance is taken up anew.
+- A row cannot be read, or its code is unknown. The instance is open, with the reason.
 """
 
 from __future__ import annotations
@@ -160,6 +163,8 @@ class Shadow:
             if one is None or entry.version != one.version + 1:
                 known = entry.key.workflow_type in self._registry
                 self._totals["passed_over" if known else "unknown"] += 1
+                if one is not None and entry.version > one.version:
+                    self._let_go(entry.key)  # rows in between were cut: it is taken up again at the next one
                 continue
             one.version = entry.version
             self._known.move_to_end(entry.key)

@@ -27,10 +27,10 @@ class ShadowCounts(Payload):
     was met, or while it was met; ``behind_open`` came behind a point from which on it is open; ``unknown`` are of workflows
     that the other code does not have.
 
-    ``same + differs + open == instances``, as in a what-if; ``unseen`` of the same had states that could not be compared by
-    value. ``refused``, ``added``, ``lost`` and ``changed`` count actions and intents. ``let_go``: how often an instance was
-    dropped from memory. ``lag_ms``: how old the last action is, while there are more; 0 where it has read all. ``fired``: effects
-    that came to its boundary.
+    ``same + differs + open == instances``, as in a what-if; one that was let go and met again counts twice. ``unseen`` of the same
+    had states that could not be compared by value. ``refused``, ``added``, ``lost`` and ``changed`` count actions and intents.
+    ``let_go``: how often an instance was dropped from memory. ``lag_ms``: how old the last action is, while there are more; 0
+    where it has read all. ``fired``: effects that came to its boundary.
     """
 
     actions: int = 0
