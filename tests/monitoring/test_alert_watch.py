@@ -35,6 +35,7 @@ defaults: false
 receivers: {team: {chat: {url: "http://chat.example/x"}}}
 rules:
   dead: {metric: dead_intents, above: 0, for_s: 60, settle_s: 60}
+  missed: {metric: schedules_missed, above: 0, window_s: 600, for_s: 0, settle_s: 0}
   errors: {metric: error_rate, above: 0.1, window_s: 300, for_s: 0, settle_s: 0}
 objectives:
   up: {metric: available, at_least: 1, window_s: 3600, target: 0.9, severity: low}
@@ -46,7 +47,7 @@ class Figures:
     """What ``/metrics`` would tell; ``failed`` of ``done`` more actions with each reading."""
 
     def __init__(self) -> None:
-        self.dead, self.up = 0.0, 1.0
+        self.dead, self.up, self.missed = 0.0, 1.0, 7.0
         self.done = self.failed = 0.0
         self.rate = (10.0, 0.0)
 
@@ -55,6 +56,7 @@ class Figures:
         return [
             ("onex_outbox_intents", {"state": "dead"}, self.dead),
             ("onex_store_up", {}, self.up),
+            ("onex_schedules_missed_total", {}, self.missed),
             ("reducer_successful_actions_total", {"workflow_type": "a"}, self.done),
             ("reducer_failed_actions_total", {"workflow_type": "a", "fault": "engine"}, self.failed),
         ]
@@ -188,7 +190,7 @@ def test_the_last_minute_says_the_values_of_all_rules() -> None:
     with watched() as seen:
         seen.figures.rate = (19.0, 1.0)
         seen.minutes(3)
-        assert seen.run.state(OBJECTIVES_KEY, Objectives).values == {"dead": 0.0, "errors": 0.05}
+        assert seen.run.state(OBJECTIVES_KEY, Objectives).values == {"dead": 0.0, "missed": 0.0, "errors": 0.05}
 
 
 def test_figures_of_a_real_engine_are_judged_by_every_kind_of_rule(place: Path) -> None:
@@ -222,6 +224,19 @@ def test_figures_of_a_real_engine_are_judged_by_every_kind_of_rule(place: Path) 
     assert found["routing_latency"] is not None
     assert found["process_memory"] is not None
     assert found["process_memory"] > 1e6
+
+
+def test_what_a_store_counted_while_nobody_watched_is_seen_by_the_next_watch() -> None:
+    with watched() as seen:
+        seen.minutes(3)
+        assert seen.told == []
+        seen.run.skip(hours=2)
+        seen.figures.missed = 9
+        seen.minutes(2, seen.begin())
+        assert seen.told.count("missed firing") == 1
+        assert seen.run.state("onex_alert:missed", Alert).value == 2
+        seen.minutes(12, seen.begin())
+        assert seen.triggers("missed")[-3:] == ["recovered", "settled", "told"]
 
 
 def test_the_minute_that_runs_is_recorded_at_an_orderly_end() -> None:

@@ -3,6 +3,9 @@
 The samples of one process, the oldest first. ``seen`` gives both ends of a window. A window that reaches back before the first
 sample is not *whole*: a value that it has counts, and where it has none nothing is decided yet. A whole window in which nothing
 happened is within every bound: an alert on the rate of errors ends when nobody sends any more.
+
+A counter of the whole store goes on over restarts. What it grew by while no process watched lies before the first sample: there
+``recorded``, what was known of it last, is the beginning of a window that is not whole.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ class History:
     def __init__(self, alerts: ModelAlerts) -> None:
         self.span_s = max([60, *(rule.span_s for rule in alerts.rules.values())])
         self._samples: deque[MetricSample] = deque()
+        self.recorded: MetricSample | None = None
 
     def add(self, sample: MetricSample) -> None:
         """Not older than the last one: the clock that it was read by never goes back."""
@@ -54,12 +58,19 @@ class Verdict(NamedTuple):
 def judge(rule: ModelRule, history: History) -> Verdict:
     form = rule.form
     seen = history.seen(rule.span_s) if form.windowed else history.now
+    if history.recorded is not None and history.now is not None and is_of_store(rule):
+        seen = seen if seen is not None and seen.whole else history.now._replace(first=history.recorded, whole=False)
     if seen is None:
         return Verdict(None)
     value = form.value(seen)
     if value is None:
         return Verdict(False if form.windowed and seen.whole and _is_told(form, seen) else None)
     return Verdict(rule.is_beyond(value), value)
+
+
+def is_of_store(rule: ModelRule) -> bool:
+    """Whether its metric is a counter of the whole store."""
+    return rule.form.windowed and rule.signal.scope == "store"
 
 
 def _is_told(form: Form, seen: Seen) -> bool:

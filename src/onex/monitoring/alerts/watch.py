@@ -31,7 +31,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from pydantic import JsonValue
 
 from ...contracts.alerts.alerts_model import SLA, ModelAlerts, ModelObjective, ModelRule
-from ...contracts.alerts.series import MetricSample, Point
+from ...contracts.alerts.series import Labels, MetricSample, Point
 from ...engine.mailbox import Committed
 from ...engine.pattern_engine import ReducerPatternEngine
 from ...kernel.errors import DuplicateActionError, EngineClosed, OnexError
@@ -39,7 +39,7 @@ from ...ports import Stored
 from ...workflows.alerts.onex_alert.payloads import EVERYBODY, AlertRule, Breached, Receiver, Recovered
 from ...workflows.alerts.onex_objectives.payloads import Minute, Objectives
 from .compliance import MINUTE_US, OBJECTIVES_KEY, Compliance, report
-from .history import History, Verdict, judge
+from .history import History, Verdict, is_of_store, judge
 
 ALERT: Final = "onex_alert"
 ISSUER: Final = "alerts"
@@ -164,6 +164,12 @@ class AlertWatch:
                         gone = Recovered(teller=EVERYBODY, reason="The rule is no longer in the file of alerts.")
                         await self._submit(name, "recovered", gone.model_dump(mode="json"))
                 after = rows[-1].key
+        recorded = await self._recorded()
+        if recorded is not None and recorded.counters:
+            counters: dict[str, list[tuple[Labels, float]]] = {
+                name: [({}, value)] for name, value in recorded.counters.items()
+            }
+            self._history.recorded = MetricSample(self._engine.clock.monotonic(), counters)
         return True
 
     async def _tell(self, name: str, verdict: Verdict, rule: AlertRule) -> None:
@@ -239,17 +245,28 @@ class AlertWatch:
                     good[name] = objective.is_met_by(value)
         windows_s = {name: one.window_s for name, one in self._alerts.objectives.items()}
         values = {name: float(f"{value:.6g}") for name, value in self._values.items() if value is not None}
-        told = Minute(number=number, good=good, windows_s=windows_s, values=values).model_dump(mode="json")
+        told = Minute(
+            number=number, good=good, windows_s=windows_s, values=values, counters=self._counters()
+        ).model_dump(mode="json")
         action_id = uuid5(NAMESPACE_URL, f"{OBJECTIVES_KEY}/{number}/{self._teller}")
         try:
             await self._sink.submit(OBJECTIVES_KEY, "minute", told, issuer=ISSUER, action_id=action_id)
         except DuplicateActionError:  # an engine that ran before in the same minute has told of it
             return
-        stored = await self._sink.stored(OBJECTIVES_KEY)
-        recorded = None if stored is None else Objectives.model_validate_json(stored.state)
-        for one in report(self._alerts.objectives, recorded, number + 1):
+        for one in report(self._alerts.objectives, await self._recorded(), number + 1):
             objective = self._alerts.objectives[one.name]
             await self._tell(SLA + one.name, Verdict(not one.met, one.measured), self._objective(objective, one))
+
+    def _counters(self) -> dict[str, float]:
+        """Those of the whole store that some rule is about, as they were read last."""
+        now = self._history.now
+        names = {name for rule in self._alerts.rules.values() if is_of_store(rule) for name in rule.form.names}
+        rows = {} if now is None else now.last.rows
+        return {name: sum(value for _, value in rows[name]) for name in sorted(names) if name in rows}
+
+    async def _recorded(self) -> Objectives | None:
+        stored = await self._sink.stored(OBJECTIVES_KEY)
+        return None if stored is None or not stored.version else Objectives.model_validate_json(stored.state)
 
     def _objective(self, objective: ModelObjective, result: Compliance) -> AlertRule:
         about = f"{objective.metric} is to be {objective.bound} in {objective.target:.6g} of the minutes of {result.window_s} s"

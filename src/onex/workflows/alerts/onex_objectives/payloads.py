@@ -14,13 +14,15 @@ WindowS = Annotated[int, Field(ge=60)]
 class Minute(Payload):
     """``number`` counts minutes since 1970. ``good[objective]``; one that was not measured in this minute is not in it.
 
-    ``values[rule]`` are the last ones that were read, for who lists the rules.
+    ``values[rule]`` are the last ones that were read, for who lists the rules. ``counters[row]`` are those of the whole store: the
+    next engine sees by them what happened while none ran.
     """
 
     number: Annotated[int, Field(ge=0)]
     good: dict[str, bool]
     windows_s: dict[str, WindowS]
     values: dict[str, float] = Field(default_factory=dict)
+    counters: dict[str, float] = Field(default_factory=dict)
 
 
 class Slot(Payload):
@@ -48,4 +50,5 @@ class Objectives(State):
     status: Literal["unmeasured", "measured"] = "unmeasured"
     last: int = 0
     values: dict[str, float] = Field(default_factory=dict)
+    counters: dict[str, float] = Field(default_factory=dict)
     measured: dict[str, Measured] = Field(default_factory=dict)

@@ -27,7 +27,8 @@ def minute(now: Objectives, action: Action[Minute]) -> Step[Objectives]:
         name: _with(now.measured.get(name), told.number, told.good.get(name), window_s)
         for name, window_s in told.windows_s.items()
     }
-    return Step(now.evolve(last=max(now.last, told.number), values=told.values, measured=measured))
+    last = max(now.last, told.number)
+    return Step(now.evolve(last=last, values=told.values, counters=told.counters, measured=measured))
 
 
 def slot_minutes(window_s: int) -> int:
