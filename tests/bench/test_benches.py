@@ -18,6 +18,7 @@ NAMES = [
     "age",
     "check",
     "cli",
+    "codec",
     "compute",
     "durable",
     "effects",

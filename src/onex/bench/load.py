@@ -28,6 +28,7 @@ from ..adapters.interpreter import OwnInterpreter
 from ..adapters.memory.store import MemoryStore
 from ..adapters.sqlite.store import SqliteStore
 from ..adapters.watchdog import Watchdog
+from ..codec import Sealable
 from ..engine.intake import PayloadInput
 from ..engine.limits import Limits
 from ..engine.metrics import Latency
@@ -63,12 +64,17 @@ async def opened(
     *,
     registry: Callable[[StepGuard], ReducerRegistry] = registry,
     step_budget_s: float = 2.0,
+    around: Callable[[Sealable], Sealable] = lambda store: store,
 ) -> AsyncIterator[ReducerPatternEngine]:
-    """An engine as an app gets it. ``store``: sqlite, memory, or a server's URL. ``folder`` is created if it does not exist."""
+    """An engine as an app gets it. ``store``: sqlite, memory, or a server's URL. ``folder`` is created if it does not exist.
+
+    ``around`` makes the store that the engine sees of the one that is opened.
+    """
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
     watchdog = Watchdog(step_budget_s)
     try:
-        async with _kept(store, folder) as kept:
+        async with _kept(store, folder) as made:
+            kept = around(made)
             engine = ReducerPatternEngine(
                 kept,
                 kept,

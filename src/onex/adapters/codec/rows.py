@@ -19,6 +19,8 @@ Reading never raises for one damaged row among others: a mark stands in place of
 
 from __future__ import annotations
 
+from os import urandom
+
 from ...kernel.action import WorkflowKey
 from ...kernel.data_key import DAMAGED_MARK, CodecDamaged, check_readable, mark_text
 from ...ports import (
@@ -39,6 +41,7 @@ from ...ports import (
     Stored,
 )
 from .envelope import (
+    NONCE,
     DataKey,
     damaged,
     is_sealed,
@@ -89,18 +92,9 @@ def sealed_change(change: KeyChange, key: Key, store: DataKey) -> KeyChange:
 
     Without a key it has no rows. One of an erased instance keeps nothing of what was sent to it.
     """
-    changed: dict[str, object] = {}
     if change.rows and isinstance(key, DataKey):
-        version = change.based_on + len(change.rows)
-        changed = {
-            "rows": tuple(_sealed_row(row, n, key) for n, row in enumerate(change.rows, change.based_on + 1)),
-            "state": key.seal(change.state, _state(version)),
-            "state_hash": key.keyed(change.state_hash, b"state", version),
-        }
-        if (
-            change.snapshot_before is not None and change.based_on > key.plain_until
-        ):  # else the stored row beside it is plain
-            changed["snapshot_before"] = key.seal(change.snapshot_before, _state(change.based_on))
+        change = _sealed_rows(change, key)
+    changed: dict[str, object] = {}
     if change.held:
         changed["held"] = store.seal_text(change.held, _held(change.key))
     if change.notes:
@@ -114,14 +108,44 @@ def sealed_change(change: KeyChange, key: Key, store: DataKey) -> KeyChange:
     return change._replace(**changed) if changed else change  # type: ignore[arg-type]  # each of the type of its field
 
 
-def _sealed_row(row: LogRow, version: int, key: DataKey) -> LogRow:
-    (action_id, kind, payload, issued_us, correlation, cause, issuer, body_hash, intents, status, outbox, schema) = row
-    bound = b"\0version %d\0" % version + action_id
-    return _new(LogRow, (
-        action_id, kind, key.seal(payload, b"payload" + bound), issued_us, correlation, cause, issuer,
-        key.keyed(body_hash, b"body", version), key.seal_intents(intents, b"intents" + bound) if intents else intents, status,
-        outbox, schema,
-    ))  # fmt: skip
+def _sealed_rows(change: KeyChange, key: DataKey) -> KeyChange:
+    """Each action comes through here: one call for all random bytes, and one for both hashes of a row."""
+    random, at, version = urandom(NONCE * (2 * len(change.rows) + 2)), 0, change.based_on
+    last, sealed = version + len(change.rows), list[LogRow]()
+    state_hash = change.state_hash
+    for (
+        action_id,
+        kind,
+        payload,
+        issued_us,
+        correlation,
+        cause,
+        issuer,
+        body,
+        intents,
+        status,
+        outbox,
+        schema,
+    ) in change.rows:
+        version += 1
+        bound = b"\0version %d\0" % version + action_id
+        keyed, end_hash = key.keyed_pair(body, state_hash if version == last else b"", version)
+        nonce = random[at + NONCE : at + 2 * NONCE]
+        hidden = key.intents_of_step(intents, b"intents" + bound, nonce) if intents else intents
+        sealed.append(_new(LogRow, (
+            action_id, kind, key.seal_of_step(payload, b"payload" + bound, random[at : at + NONCE]), issued_us, correlation,
+            cause, issuer, keyed, hidden, status, outbox, schema,
+        )))  # fmt: skip
+        at += 2 * NONCE
+    before = change.snapshot_before
+    if before is not None and change.based_on > key.plain_until:  # else the stored row beside it is plain
+        before = key.seal(before, _state(change.based_on))
+    return change._replace(
+        rows=tuple(sealed),
+        state=key.seal_of_step(change.state, _state(last), random[at : at + NONCE]),
+        state_hash=end_hash,
+        snapshot_before=before,
+    )
 
 
 def sealed_note(note: Note, key: Key, store: DataKey) -> Note:
