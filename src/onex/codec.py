@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 from .code_use import CodeUses
 from .kernel.action import WorkflowKey
 from .kernel.data_key import WrappedKey
-from .ports import Projections, Reader, Retention, SearchTables, Sender, ShardLeases, Store
+from .ports import Pointer, Projections, Reader, Retention, SearchTables, Sender, ShardLeases, Store
 
 STORE_OWNER: Final = "#store"
 MASTER_KEY_BYTES: Final = 32
@@ -44,6 +44,26 @@ class ErasedRows(NamedTuple):
     overwritten: bool = False
 
 
+class Sealing(Protocol):
+    """How stored values of one instance are to be stored from now on. What is so already is given back as it is."""
+
+    def row(
+        self, version: int, action_id: bytes, payload: bytes, intents: bytes, body_hash: bytes, state_hash: bytes
+    ) -> tuple[bytes, bytes, bytes, bytes]:
+        """Payload, intents, body hash and state hash of a row of the log."""
+
+    def state(self, version: int, state: bytes, state_hash: bytes) -> tuple[bytes, bytes]:
+        """A state, current or kept, and its hash."""
+
+    def result(self, pointer: Pointer, result: bytes) -> bytes: ...
+
+    def fields(self, name: str, version: int, fields: bytes) -> bytes:
+        """Of a row of the projection ``name``."""
+
+    def blob(self, digest: bytes, data: bytes) -> tuple[WrappedKey | None, bytes]:
+        """With a new key; None where it has one."""
+
+
 class KnownKeys(Protocol):
     """Where wrapped keys are read."""
 
@@ -61,8 +81,19 @@ class KeyTables(KnownKeys, Protocol):
         """Destroy the data key of this instance, in one transaction, with all that is not under it. What is open of it is dead.
         None: there is no such instance. Asked by the owner, or where nobody owns the store."""
 
-    async def overwrite(self) -> bool:
-        """Let nothing stand in the files of the store of what was deleted; False where that cannot be done now, or not at all."""
+    async def rewrite(self, key: WorkflowKey, wrapped: WrappedKey, sealing: Sealing) -> None:
+        """Give the instance this key, and write its values again as ``sealing`` makes them, with their checksums, in one
+        transaction. Asked by the owner."""
+
+    async def keys_under_others(self, master: str, after: str, limit: int) -> Sequence[WrappedKey]:
+        """Keys that were not destroyed and are wrapped under another master key than this, by owner, behind ``after``."""
+
+    async def rewrap(self, pairs: Sequence[tuple[WrappedKey, WrappedKey]]) -> int:
+        """In place of the first of each pair, where it is still stored so, the second; how many were replaced."""
+
+    async def overwrite(self, *, whole: bool = False) -> bool:
+        """Let nothing stand in the files of the store of what was deleted; False where that cannot be done now, or not at all.
+        ``whole``: also of what was changed before the store was encrypted, so each page is written."""
 
 
 def blob_owner(digest: bytes) -> str:

@@ -205,6 +205,9 @@ WORDS: dict[str, list[list[str]]] = {
         ["store", "upgrade"],
         ["store", "upgrade", "--store", NASTY],
         ["store", "roles", "--json"],
+        ["store", "new-key", NASTY],
+        ["store", "encrypt", "--json"],
+        ["store", "rotate-keys"],
     ],
     "submit": [
         ["submit", f"orders:{STEERING}", "place"],

@@ -93,6 +93,7 @@ def test_without_the_key_names_and_times_are_shown_and_values_are_not(
     assert (replayed.code, "2 segments: unverified (encrypted)" in replayed.out) == (1, True)
     assert "its values are encrypted (key k1)" in replayed.out
     assert "ONEX_CODEC_KEYS" in replayed.err
+    assert commands("whatif", ORDERS, "--against", ORDERS, "--json").row["open"] == 2
     assert commands("export", "--out", shop / "locked.onexrun").code == 0
     exported = (shop / "locked.onexrun").read_text()
     assert CANARY not in exported
@@ -192,6 +193,22 @@ def test_a_store_in_memory_is_encrypted_too(keyed: Path) -> None:
             assert (await engine.wait("orders:1", timeout_s=20)).status == "shipped"
 
     asyncio.run(go())
+
+
+def test_who_was_there_before_it_was_turned_on_reads_the_answers(keyed: Path) -> None:
+    async def go() -> None:
+        sender = await open_sender(STORE)
+        ticket = await sender.send(b'{"workflow_key":["orders","1"],"kind":"place"}', 7)
+        async with await onex.open(STORE, ORDERS) as engine:
+            await engine.idle()
+            watch = sender.watch()
+            while (answer := await sender.answer(ticket)) is None:
+                await watch.changed()
+        assert json.loads(answer).keys() == {"error"}
+        assert json.loads(answer)["error"]["code"] == "invalid_payload"
+        await sender.close()
+
+    asyncio.run(asyncio.wait_for(go(), 30))
 
 
 def test_where_it_is_off_nothing_of_it_is_imported(place: Path) -> None:  # noqa: F811 - the fixture

@@ -86,7 +86,7 @@ COMMANDS = {
         "restore": ("backup", "Make a new store of a backup, for an engine to go on with."),
         "store": (
             "store",
-            "Upgrade the schema of a store on a server, give its roles their rights, or make a master key.",
+            "Upgrade the schema of a store on a server, give its roles their rights, or see to the keys of an encrypted store.",
         ),
     },
     "Prove": {

@@ -25,6 +25,7 @@ from typing import Final
 from ..engine.refold import Recorded, Refold
 from ..engine.registry import ReducerRegistry, Workflow
 from ..kernel.action import WorkflowKey
+from ..kernel.data_key import mark_text, unreadable
 from ..kernel.errors import OnexError, StateConsistencyError
 from ..kernel.intent import EnumIntentType
 from ..kernel.step import State
@@ -80,6 +81,9 @@ class WhatIf:
             self._codes = await self.reader.codes()
         key = stored.key
         self.actions += stored.version
+        if unreadable(stored.state) is not None:
+            await self._withdraw_from(key, 0, stored.version)
+            return _open_from_start(stored, f"its values are {mark_text(stored.state)}")
         if key.workflow_type not in self.registry:
             await self._withdraw_from(key, 0, stored.version)
             return _open_from_start(stored, f"the other code has no workflow {key.workflow_type!r}")

@@ -62,11 +62,11 @@ def owner_of(key: WorkflowKey) -> str:
 # --- what is bound ------------------------------------------------------------------------------------------------------
 
 
-def _step(column: bytes, version: int, action_id: bytes) -> bytes:
+def bound_to_step(column: bytes, version: int, action_id: bytes) -> bytes:
     return b"%b\0version %d\0%b" % (column, version, action_id)
 
 
-def _state(version: int) -> bytes:
+def bound_to_state(version: int) -> bytes:
     return b"state\0version %d" % version
 
 
@@ -76,6 +76,10 @@ def _held(key: WorkflowKey) -> bytes:
 
 def _at(column: bytes, pointer: Pointer) -> bytes:
     return b"%b\0intent %d:%d:%d" % (column, *pointer)
+
+
+def bound_to_result(pointer: Pointer) -> bytes:
+    return _at(b"result", pointer)
 
 
 def _refused(column: bytes, row: Rejection | RejectionRow) -> bytes:
@@ -139,10 +143,10 @@ def _sealed_rows(change: KeyChange, key: DataKey) -> KeyChange:
         at += 2 * NONCE
     before = change.snapshot_before
     if before is not None and change.based_on > key.plain_until:  # else the stored row beside it is plain
-        before = key.seal(before, _state(change.based_on))
+        before = key.seal(before, bound_to_state(change.based_on))
     return change._replace(
         rows=tuple(sealed),
-        state=key.seal_of_step(change.state, _state(last), random[at : at + NONCE]),
+        state=key.seal_of_step(change.state, bound_to_state(last), random[at : at + NONCE]),
         state_hash=end_hash,
         snapshot_before=before,
     )
@@ -153,7 +157,7 @@ def sealed_note(note: Note, key: Key, store: DataKey) -> Note:
     if note.error:
         note = note._replace(error=store.seal_text(note.error, _at(b"error", note.pointer)))
     if note.result and key is not None:
-        kept = key.seal_result(note.result, _at(b"result", note.pointer)) if isinstance(key, DataKey) else b""
+        kept = key.seal_result(note.result, bound_to_result(note.pointer)) if isinstance(key, DataKey) else b""
         note = note._replace(result=kept)
     return note
 
@@ -186,10 +190,10 @@ def sealed_blob(blob: NewBlob, key: DataKey) -> NewBlob:
 
 
 def sealed_fields(name: str, row: ProjectionRow, key: DataKey) -> ProjectionRow:
-    return row._replace(fields=key.seal(row.fields, _projected(name, row.version)))
+    return row._replace(fields=key.seal(row.fields, bound_to_fields(name, row.version)))
 
 
-def _projected(name: str, version: int) -> bytes:
+def bound_to_fields(name: str, version: int) -> bytes:
     return b"projection\0%b\0%d" % (name.encode("utf-8", "replace"), version)
 
 
@@ -254,8 +258,8 @@ def checked_entry(entry: LogEntry, key: Key) -> LogEntry:
         return entry
     version, row = entry.version, entry.row
     opened = row._replace(
-        payload=_value(key, row.payload, _step(b"payload", version, row.action_id), version),
-        intents=_intents(key, row.intents, _step(b"intents", version, row.action_id), version),
+        payload=_value(key, row.payload, bound_to_step(b"payload", version, row.action_id), version),
+        intents=_intents(key, row.intents, bound_to_step(b"intents", version, row.action_id), version),
         body_hash=_unkeyed(key, row.body_hash, b"body", version, row.payload),
     )
     return entry._replace(row=opened, state_hash=_unkeyed(key, entry.state_hash, b"state", version, row.payload))
@@ -272,7 +276,7 @@ def checked_snapshot(row: SnapshotRow, key: Key) -> SnapshotRow:
     """Raises CodecDamaged."""
     if key is None:
         return row
-    state = _value(key, row.state, _state(row.version), row.version)
+    state = _value(key, row.state, bound_to_state(row.version), row.version)
     return row._replace(state=state, state_hash=_unkeyed(key, row.state_hash, b"state", row.version, row.state))
 
 
@@ -281,7 +285,7 @@ def opened_stored(row: Stored, key: Key, store: Key) -> Stored:
     if key is None or not row.version:
         return row._replace(held=held)
     try:
-        state = _value(key, row.state, _state(row.version), row.version)
+        state = _value(key, row.state, bound_to_state(row.version), row.version)
     except CodecDamaged:
         state = DAMAGED_MARK
     return row._replace(
@@ -294,10 +298,10 @@ def opened_outbox(row: OutboxRow, key: Key, store: Key) -> OutboxRow:
     if key is None:
         return row._replace(error=error)
     try:
-        intents = _intents(key, row.intents, _step(b"intents", row.version, row.action_id), row.version)
+        intents = _intents(key, row.intents, bound_to_step(b"intents", row.version, row.action_id), row.version)
         result = row.result
         if is_sealed(result):
-            result = key.open_result(result, _at(b"result", row.pointer)) if isinstance(key, DataKey) else key.mark
+            result = key.open_result(result, bound_to_result(row.pointer)) if isinstance(key, DataKey) else key.mark
     except CodecDamaged as broken:
         return row._replace(intents=b"", result=b"", error=broken.message)
     return row._replace(intents=intents, result=result, error=error)
@@ -329,7 +333,7 @@ def opened_fields(name: str, row: ProjectionRow, key: Key) -> ProjectionRow:
     if not is_sealed(row.fields):
         return row
     try:
-        return row._replace(fields=_value(key, row.fields, _projected(name, row.version), row.version))
+        return row._replace(fields=_value(key, row.fields, bound_to_fields(name, row.version), row.version))
     except CodecDamaged:
         return row._replace(fields=DAMAGED_MARK)
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from ...codec import STORE_OWNER, ErasedRows, Sealable, StoreChanges, blob_owner
+from ...codec import STORE_OWNER, ErasedRows, Sealable, Sealing, StoreChanges, blob_owner
 from ...kernel.action import WorkflowKey
 from ...kernel.data_key import CodecKeyMissing, NotEncrypted, WrappedKey
 from ...kernel.errors import NotFound
@@ -79,8 +79,17 @@ class SealedStore(SealedReads):
     async def erase(self, key: WorkflowKey, by: str, at_us: int) -> ErasedRows | None:
         return await self.inner.erase(key, by, at_us)
 
-    async def overwrite(self) -> bool:
-        return await self.inner.overwrite()
+    async def rewrite(self, key: WorkflowKey, wrapped: WrappedKey, sealing: Sealing) -> None:
+        await self.inner.rewrite(key, wrapped, sealing)
+
+    async def keys_under_others(self, master: str, after: str, limit: int) -> Sequence[WrappedKey]:
+        return await self.inner.keys_under_others(master, after, limit)
+
+    async def rewrap(self, pairs: Sequence[tuple[WrappedKey, WrappedKey]]) -> int:
+        return await self.inner.rewrap(pairs)
+
+    async def overwrite(self, *, whole: bool = False) -> bool:
+        return await self.inner.overwrite(whole=whole)
 
     async def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
         await self.inner.add_data_keys(keys)

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from ...codec import ErasedRows, blob_owner
+from ...codec import ErasedRows, Sealing, blob_owner
 from ...kernel.action import WorkflowKey
 from ...kernel.data_key import ERASED, WrappedKey
 from ...kernel.errors import FencedError
@@ -336,7 +336,52 @@ class MemoryStore(MemoryLeases, MemoryRetention, MemorySearch):
             tables.keys.pop(blob_owner(digest), None)
         return ErasedRows(len(rows), len(blobs), overwritten=True)
 
-    async def overwrite(self) -> bool:
+    async def rewrite(self, key: WorkflowKey, wrapped: WrappedKey, sealing: Sealing) -> None:
+        tables, log = self.tables, self.tables.log_of_key(key)
+        tables.keys[str(key)] = wrapped
+        for n in tables.versions.get(key, []):
+            entry = log[n - 1]
+            row = entry.row
+            payload, intents, body, state_hash = sealing.row(
+                entry.version, row.action_id, row.payload, row.intents, row.body_hash, entry.state_hash
+            )
+            log[n - 1] = entry._replace(
+                row=row._replace(payload=payload, intents=intents, body_hash=body), state_hash=state_hash
+            )
+        stored = tables.stored[key]
+        state, state_hash = sealing.state(stored.version, stored.state, stored.state_hash)
+        tables.stored[key] = stored._replace(state=state, state_hash=state_hash)
+        for version, kept in tables.snapshots.get(key, {}).items():
+            state, state_hash = sealing.state(version, kept.state, kept.state_hash)
+            tables.snapshots[key][version] = kept._replace(state=state, state_hash=state_hash)
+        for pointer, open_row in tables.outbox.items():
+            if open_row.key == key:
+                intents = log[pointer.n - 1].row.intents
+                tables.outbox[pointer] = open_row._replace(
+                    result=sealing.result(pointer, open_row.result), intents=intents
+                )
+        for (name, of), projected in tables.projected.items():
+            if of == key:
+                fields = sealing.fields(name, projected.version, projected.fields)
+                tables.projected[name, of] = projected._replace(fields=fields)
+        own = {entry.position for entry in log if entry.key == key}
+        for digest in [digest for digest, places in tables.named.items() if places & own and digest in tables.blobs]:
+            made, data = sealing.blob(digest, tables.blobs[digest].data)
+            if made is not None:
+                tables.keys[made.owner] = made
+                tables.blobs[digest] = tables.blobs[digest]._replace(data=data)
+
+    async def keys_under_others(self, master: str, after: str, limit: int) -> Sequence[WrappedKey]:
+        keys = sorted(self.tables.keys.values())
+        return [key for key in keys if key.master != master and not key.erased_us and key.owner > after][:limit]
+
+    async def rewrap(self, pairs: Sequence[tuple[WrappedKey, WrappedKey]]) -> int:
+        keys = self.tables.keys
+        still = [new for old, new in pairs if keys.get(old.owner) == old]
+        keys.update({new.owner: new for new in still})
+        return len(still)
+
+    async def overwrite(self, *, whole: bool = False) -> bool:
         return True
 
     async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:

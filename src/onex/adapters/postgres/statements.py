@@ -174,3 +174,8 @@ def write_search(is_new: bool, slots: tuple[int, ...]) -> SetStatement:  # a key
     moved = ", ".join(f"{name} = c{place}" for place, name in enumerate(names, 1))
     found = f"where s.instance = c{len(names) + 1} and s.spec = c{len(names) + 2}"
     return SetStatement(f"{types}nn", "update search s set", moved, "from {rows}", found)
+
+
+REWRAP: Final = SetStatement(
+    "tbtb", "update data_keys k set master = c1, wrapped = c2 from {rows} where k.owner = c3 and k.wrapped = c4"
+)

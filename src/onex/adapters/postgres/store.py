@@ -25,7 +25,7 @@ from contextlib import suppress
 from itertools import count
 from typing import Any, TypeVar
 
-from ...codec import ErasedRows
+from ...codec import ErasedRows, Sealing
 from ...kernel.action import WorkflowKey
 from ...kernel.data_key import WrappedKey
 from ...kernel.errors import DatabaseConnectionError, OnexError
@@ -300,7 +300,21 @@ class PostgresStore(PostgresReads):
     async def erase(self, key: WorkflowKey, by: str, at_us: int) -> ErasedRows | None:
         return await self._whole(self._writes.erase(key, by, at_us))
 
-    async def overwrite(self) -> bool:
+    async def rewrite(self, key: WorkflowKey, wrapped: WrappedKey, sealing: Sealing) -> None:
+        await self._whole(self._writes.rewrite(key, wrapped, sealing))
+
+    async def keys_under_others(self, master: str, after: str, limit: int) -> Sequence[WrappedKey]:
+        rows = await self._fetch(
+            "select owner, master, wrapped, plain_until, erased_us from data_keys where master <> $1 and erased_us = 0"
+            " and owner > $2 order by owner limit $3",
+            master, after, limit,
+        )  # fmt: skip
+        return [WrappedKey(*row) for row in rows]
+
+    async def rewrap(self, pairs: Sequence[tuple[WrappedKey, WrappedKey]]) -> int:
+        return await self._whole(self._writes.rewrap(pairs))
+
+    async def overwrite(self, *, whole: bool = False) -> bool:
         """False: what a server keeps of old versions of rows, it keeps."""
         return False
 

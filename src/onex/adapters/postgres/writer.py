@@ -27,7 +27,7 @@ from typing import Final, TypeVar
 
 import asyncpg
 
-from ...codec import ErasedRows
+from ...codec import ErasedRows, Sealing
 from ...kernel.action import WorkflowKey
 from ...kernel.data_key import WrappedKey
 from ...kernel.errors import CommitUnknown, OnexError
@@ -52,7 +52,8 @@ from .erasing import erase_rows
 from .errors import DRIVER_ERRORS, said
 from .link import Connection
 from .ownership import ShardOwnership
-from .statements import ADD_KEY, KEY, PROJECT, SEND
+from .rewriting import rewrite_rows
+from .statements import ADD_KEY, KEY, PROJECT, REWRAP, SEND
 
 R = TypeVar("R")
 
@@ -269,6 +270,13 @@ class Writer:
 
     async def add_data_keys(self, keys: Sequence[WrappedKey]) -> None:
         await self._transaction(lambda connection: ADD_KEY.run(connection, keys))
+
+    async def rewrite(self, key: WorkflowKey, wrapped: WrappedKey, sealing: Sealing) -> None:
+        await self._transaction(lambda connection: rewrite_rows(connection, key, wrapped, sealing))
+
+    async def rewrap(self, pairs: Sequence[tuple[WrappedKey, WrappedKey]]) -> int:
+        rows: list[SqlRow] = [(new.master, new.wrapped, new.owner, old.wrapped) for old, new in pairs]
+        return await self._transaction(lambda connection: REWRAP.run(connection, rows))
 
     async def erase(self, key: WorkflowKey, by: str, at_us: int) -> ErasedRows | None:
         return await self._transaction(lambda connection: erase_rows(connection, key, by, at_us))

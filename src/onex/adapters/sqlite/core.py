@@ -349,7 +349,9 @@ class SqliteCore(SqliteReads):
         overwrite_deleted(self._connection)
 
     @translates_errors
-    def overwrite(self) -> bool:
+    def overwrite(self, *, whole: bool) -> bool:
+        if whole:
+            self._connection.execute("vacuum")
         return not self._connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
 
     def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:

@@ -47,6 +47,20 @@ def add_keys(cursor: sqlite3.Cursor, keys: Sequence[WrappedKey]) -> None:
     cursor.executemany(f"insert or ignore {_ADD}", keys)
 
 
+def keys_under_others(connection: sqlite3.Connection, master: str, after: str, limit: int) -> list[WrappedKey]:
+    found = """select owner, master, wrapped, plain_until, erased_us from data_keys
+      where master <> ? and erased_us = 0 and owner > ? order by owner limit ?"""
+    return [WrappedKey(*row) for row in connection.execute(found, (master, after, limit))]
+
+
+def rewrap(cursor: sqlite3.Cursor, pairs: Sequence[tuple[WrappedKey, WrappedKey]]) -> int:
+    cursor.executemany(
+        "update data_keys set master = ?, wrapped = ? where owner = ? and wrapped = ?",
+        [(new.master, new.wrapped, new.owner, old.wrapped) for old, new in pairs],
+    )
+    return cursor.rowcount
+
+
 def overwrite_deleted(connection: sqlite3.Connection) -> None:
     """From now on, where the store has keys."""
     if connection.execute("select 1 from data_keys limit 1").fetchone() is not None:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Final
 
 from ...code_use import CodeUse
-from ...codec import ErasedRows
+from ...codec import ErasedRows, Sealing
 from ...kernel.action import WorkflowKey
 from ...kernel.data_key import WrappedKey
 from ...kernel.errors import EngineClosed
@@ -60,9 +60,10 @@ from ..store_limits import REJECTIONS_MAX
 from . import retention, search
 from .commit_watch import CommitWatch
 from .core import OWNER_WAIT_MS, SqliteCore
-from .data_keys import erase_rows
+from .data_keys import erase_rows, keys_under_others, rewrap
 from .location import real_path, wal_path
 from .read import SqliteReads
+from .rewriting import rewrite_rows
 from .schema import SHARDS
 from .threads import CLOSE_S, Checkpointer, StoreThread, in_thread, set_done
 
@@ -319,8 +320,21 @@ class SqliteStore:
         rows = await self._writes.call(lambda core: core.transaction(lambda cursor: erase_rows(cursor, key, by, at_us)))
         return None if rows is None else rows._replace(overwritten=await self.overwrite())
 
-    async def overwrite(self) -> bool:
-        return await self._writes.call(lambda core: core.overwrite())
+    async def rewrite(self, key: WorkflowKey, wrapped: WrappedKey, sealing: Sealing) -> None:
+        await self._writes.call(
+            lambda core: core.transaction(lambda cursor: rewrite_rows(cursor, key, wrapped, sealing))
+        )
+
+    async def keys_under_others(self, master: str, after: str, limit: int) -> Sequence[WrappedKey]:
+        return await self._writes.call(
+            lambda core: core.transaction(lambda cursor: keys_under_others(cursor.connection, master, after, limit))
+        )
+
+    async def rewrap(self, pairs: Sequence[tuple[WrappedKey, WrappedKey]]) -> int:
+        return await self._writes.call(lambda core: core.transaction(lambda cursor: rewrap(cursor, pairs)))
+
+    async def overwrite(self, *, whole: bool = False) -> bool:
+        return await self._writes.call(lambda core: core.overwrite(whole=whole))
 
     async def in_flight(self, limit: int) -> Sequence[InFlight]:
         return await self._reads.call(lambda core: core.in_flight(limit))

@@ -89,3 +89,67 @@ class DataKeys(Suite):
         await owner.apply(B, row("b1"))
         assert await owner.store.erase(B, "ada", 77) is not None  # it has no key: nothing but what is beside it goes
         assert (await owner.stored(B)).version == 1
+
+    @behaviour
+    async def test_a_key_is_wrapped_anew_only_where_it_stands_as_it_was(self, place: Place) -> None:
+        store = await place.open()
+        gone = WrappedKey("orders:gone", "ada", b"", 0, 7)
+        await store.add_data_keys([OF_A, OF_B, gone])
+        assert await store.keys_under_others("k2", "", 10) == [OF_A]
+        assert await store.keys_under_others("k3", "", 1) == [OF_A]
+        assert await store.keys_under_others("k3", OF_A.owner, 10) == [OF_B]
+        new = OF_A._replace(master="k3", wrapped=b"anew")
+        assert await store.rewrap([(OF_A, new), (OF_B._replace(wrapped=b"older"), OF_B._replace(wrapped=b"lost"))]) == 1
+        assert await store.data_keys([OF_A.owner, OF_B.owner]) == {OF_A.owner: new, OF_B.owner: OF_B}
+        assert await store.keys_under_others("k3", "", 10) == [OF_B]
+
+    @behaviour
+    async def test_values_are_written_again_where_they_stand(self, place: Place) -> None:
+        owner = await place.owner()
+        one = owner.change(A, row("a1", NewIntent(0, 2)), row_blobs=((0, OWN),), snapshot_after=True)
+        await owner.commit(one, owner.change(B, row("b1")), blobs=BLOBS[:1])
+        await owner.commit(notes=(Note(Pointer(0, 1, 0), HELD, result=b"held"),))
+        assert await owner.store.project("mine", 0, 0, 2, [ProjectionRow(A, 1, "t", "a1", b"{}")])
+        await owner.store.rewrite(A, OF_A, Marked())
+        (entry,) = await owner.store.history(A, 0, 9)
+        before = row("a1")
+        assert entry.row == before._replace(
+            payload=b"1" + before.payload, intents=b"2" + before.intents, body_hash=b"3" + before.body_hash
+        )
+        assert entry.state_hash == b"4hash 1"
+        stored = await owner.stored(A)
+        assert (stored.state, stored.state_hash) == (b'5{"v":1}', b"6hash 1")
+        kept = await owner.store.snapshot(A, 9)
+        assert kept is not None
+        assert (kept.state, kept.state_hash) == (b'5{"v":1}', b"6hash 1")
+        (held,) = await owner.store.outbox((HELD,), A, None, 9)
+        assert (held.result, held.intents) == (b"7held", b"2" + before.intents)
+        (projected,) = await owner.store.projected("mine", None, None, 9)
+        assert projected.fields == b"8{}"
+        assert await owner.store.blob(OWN) == b"9ooooo"
+        assert await owner.store.data_keys([OF_A.owner, blob_owner(OWN)]) == {
+            OF_A.owner: OF_A, blob_owner(OWN): WrappedKey(blob_owner(OWN), "k1", b"w"),
+        }  # fmt: skip
+        assert (await owner.stored(B)).state == b'{"v":1}'
+        assert (await owner.apply(A, row("a2"))).first.n == 3  # and it goes on
+
+
+class Marked:
+    """A ``Sealing`` that can be seen: each value has a digit before it."""
+
+    def row(
+        self, version: int, action_id: bytes, payload: bytes, intents: bytes, body_hash: bytes, state_hash: bytes
+    ) -> tuple[bytes, bytes, bytes, bytes]:
+        return b"1" + payload, b"2" + intents, b"3" + body_hash, b"4" + state_hash
+
+    def state(self, version: int, state: bytes, state_hash: bytes) -> tuple[bytes, bytes]:
+        return b"5" + state, b"6" + state_hash
+
+    def result(self, pointer: Pointer, result: bytes) -> bytes:
+        return b"7" + result if result else result
+
+    def fields(self, name: str, version: int, fields: bytes) -> bytes:
+        return b"8" + fields
+
+    def blob(self, digest: bytes, data: bytes) -> tuple[WrappedKey | None, bytes]:
+        return WrappedKey(blob_owner(digest), "k1", b"w"), b"9" + data
