@@ -170,8 +170,11 @@ class CommitRows:
                 self.leased.append((*written, based_on, lease_seen))
             self.last[instance] = version, n
             if search is not None:
-                moved = self.search.setdefault((is_new, search.slots), [])
-                moved.append((*search.values, instance, search.spec))
+                spec, slots, values = search
+                moved = self.search.get((is_new, slots))
+                if moved is None:
+                    moved = self.search[is_new, slots] = []
+                moved.append((*values, instance, spec))
             if snapshot_before is not None:
                 if is_new:
                     kept = (instance, based_on, state_schema, code_id, b"", at_us, snapshot_before)
