@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from ..kernel.errors import EffectUnknown, OnexError
-from ..kernel.intent import EnumDelivery, EnumIntentType, EnumOutcome
+from ..kernel.intent import HARMLESS, EnumDelivery, EnumIntentType, EnumOutcome
 from ..ports import Clock, Note
 from .after_try import AfterTry
 from .attempt import CUT_OFF, effect_error, timeout_error
@@ -44,7 +44,7 @@ class EffectRuns:
         # a compute task is pure and runs in a process of its own: it cannot take the engine with it, nothing of a try that
         # failed was done, and its time-out is the pool's, which does not count the wait for a free worker
         pure = spec.kind == EnumIntentType.COMPUTE_TASK
-        risky = not pure and self.clock.now_us() < self._record_until_us
+        risky = spec.kind not in HARMLESS and self.clock.now_us() < self._record_until_us
         once = spec.delivery is EnumDelivery.AT_MOST_ONCE
         if risky or once:
             await self._record_start(delivery)

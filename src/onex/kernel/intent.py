@@ -64,8 +64,10 @@ class EnumIntentType(StrEnum):
 
 
 _TIMER, _SEND = EnumIntentType.TIMER, EnumIntentType.ACTION_SEND
-RUN_BEGIN, START_SUFFIX = "run_begin", "_start"
-"""The kind of intent by which a queue, the workflow ``NAME_start``, begins a run of ``NAME``; it has the name of the trigger."""
+RUN_BEGIN, RUN_WATCH, SCHEDULE_FIRE, START_SUFFIX = "run_begin", "run_watch", "schedule_fire", "_start"
+"""Kinds of queues and schedules. A queue, the workflow ``NAME_start``, begins a run of ``NAME`` by one named as the trigger."""
+HARMLESS = frozenset({RUN_BEGIN, RUN_WATCH, SCHEDULE_FIRE, EnumIntentType.COMPUTE_TASK})
+"""Kinds that cannot take the process with them: one that is found running at a crash is no suspect."""
 CANCEL = "@cancel"
 """The name, and the kind, under which a log row holds the cancelling of an intent; ``to`` says which: its name or its id."""
 

@@ -32,12 +32,12 @@ from ..contracts.compile import BUILT_IN_PAYLOADS, LocatedContract
 from ..contracts.guard.problem import suggest
 from ..contracts.load import load_tree
 from ..contracts.model.schedule import TARGET, WATCH_TARGET
-from ..contracts.model.start import ASK, RUN_WATCH, EnumReuse, ModelStart, start_type
+from ..contracts.model.start import ASK, EnumReuse, ModelStart, start_type
 from ..contracts.text.yaml_tree import Loc, YamlMap, located, place_of
 from ..kernel.action import EPOCH, Action, Nothing, Payload
 from ..kernel.canonical import encode
 from ..kernel.finding import EnumSeverity, Finding
-from ..kernel.intent import RUN_BEGIN, Failure, IntentDraft, cancel, intent, timer
+from ..kernel.intent import RUN_BEGIN, RUN_WATCH, Failure, IntentDraft, cancel, intent, timer
 from ..kernel.machine import Handlers, reducer
 from ..kernel.step import State, Step
 from ..workflows.schedule.payloads import Fire, FireResult, WatchResult, WatchRun

@@ -16,7 +16,6 @@ from ...kernel.intent import START_SUFFIX
 from .part import ENGINE, Milliseconds, Part, TriggerName
 
 ASK: Final = "ask"
-RUN_WATCH: Final = "run_watch"
 WAITING_MOST: Final = 1000
 FIELD: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 

@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from onex import Payload
+
+
+class Begin(Payload):
+    customer: str
