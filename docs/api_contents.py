@@ -208,7 +208,7 @@ PAGES: Sequence[ApiPage] = (
                             "release_lease",
                         ),
                     ),
-                    Entry("engine.mailbox.Committed"),
+                    Entry("engine.pending.Committed"),
                     Entry("engine.held_lease.HeldLease", ("submit", "lease"), constructed=False),
                     Entry("kernel.lease.WorkflowLease"),
                     Entry("kernel.action.ModelAction"),

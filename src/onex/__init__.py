@@ -13,8 +13,8 @@ if TYPE_CHECKING:  # what the table below says, in words a type checker reads
     from .app import App, load_app
     from .authoring.declaration import workflow
     from .authoring.event_handler import event_handler
-    from .engine.mailbox import Committed
     from .engine.pattern_engine import ReducerPatternEngine
+    from .engine.pending import Committed
     from .kernel.action import Action, Blob, ModelAction, Nothing, OutcomeOf, Payload, WorkflowKey
     from .kernel.envelope import DataAvailableEvent
     from .kernel.errors import EffectFailed, EffectUnknown, OnexError, Refused

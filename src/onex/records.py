@@ -309,6 +309,7 @@ class OutboxRow(NamedTuple):
     error: str
     payload_schema: int
     started_now: bool = False
+    code_id: int = 0  # of the action that emitted it
 
 
 class SnapshotRow(NamedTuple):

@@ -34,6 +34,7 @@ class Settings:
     ``ONEX_REGISTRY``: the store of ``onex:registration``, or the bus it reads, by which ``onex run`` and ``onex worker`` register;
     not set: none.
     ``ONEX_NODE_ID``: the name under which they do; not set: one made of app, host and process.
+    ``ONEX_RELEASES``: the folder in which versions of an app are kept, for ``onex deploy``; not set: an engine runs one version.
     ``ONEX_LISTEN``: where ``onex run`` and ``onex worker`` answer probes and Prometheus, as ``HOST:PORT``; not set: nowhere.
     ``ONEX_TRACES``: the share of workflows, from 0 to 1, whose traces ``onex run`` and ``onex worker`` send; default 0.
     ``ONEX_STEP_BUDGET_MS``: a longer step is stopped and its action refused; in C, four of them end ``onex run``; default 2,000.
@@ -99,6 +100,7 @@ class Settings:
     event_logs: bool = False
     compute: str = ""
     registry: str = ""
+    releases: str = ""
     node_id: str = ""
     listen: str = ""
     traces: float = 0.0
@@ -154,6 +156,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         event_logs=_switch(environ, "ONEX_EVENT_LOGS"),
         compute=_compute(environ),
         registry=environ.get("ONEX_REGISTRY", "").strip(),
+        releases=environ.get("ONEX_RELEASES", "").strip(),
         node_id=environ.get("ONEX_NODE_ID", "").strip(),
         listen=environ.get("ONEX_LISTEN", "").strip(),
         traces=_share(environ, "ONEX_TRACES"),

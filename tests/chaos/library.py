@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from onex.cli import run
 from onex.engine.dispatch import ReducerService
-from onex.engine.mailbox import Committed
+from onex.engine.pending import Committed
 from onex.kernel.errors import OnexError
 from onex.wiring.engine import WiredEngine
 

@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 import onex
 from onex.cli.main import main
-from onex.engine.intake import PayloadInput
+from onex.engine.payload_reading import PayloadInput
 from onex.kernel.errors import OnexError
 
 ROOT = Path(__file__).resolve().parents[2]

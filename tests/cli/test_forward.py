@@ -10,7 +10,7 @@ import pytest
 from pydantic import JsonValue
 
 import onex
-from onex.engine.intake import PayloadInput
+from onex.engine.payload_reading import PayloadInput
 from onex.kernel.action import WorkflowKey
 from onex.processes.forward_check import ForwardTask, _outbox_of, check_forward, workflow_words
 from onex.processes.shadow_run import ShadowProcess, ShadowTask

@@ -302,6 +302,13 @@ WORDS: dict[str, list[list[str]]] = {
         ["forward", "{app}", "--against", "{app}", "--json"],
         ["forward", NASTY, "--against", NASTY],
     ],
+    "deploy": [
+        ["deploy", "--status"],
+        ["deploy", "--status", "--json"],
+        ["deploy", NASTY, "--releases", NASTY],
+        ["deploy", "{app}", "--canary", NASTY, "--releases", "releases"],
+        ["deploy", "--roll-back", "--reason", NASTY],
+    ],
     "shadow": [
         ["shadow", "{app}", "--for", "1s"],
         ["shadow", "{app}", "--for", "1s", "--json"],

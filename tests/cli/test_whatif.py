@@ -15,7 +15,7 @@ import onex
 from onex.cli.whatif import _since
 from onex.cli.whatif_budget import over, parse_budgets
 from onex.cli.whatif_page import WhatIfQuestion, page
-from onex.engine.intake import PayloadInput
+from onex.engine.payload_reading import PayloadInput
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import ContractError
 from onex.processes.child_process import FoldingBroken, sendable

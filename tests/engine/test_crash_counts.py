@@ -9,7 +9,7 @@ import pytest
 from onex.adapters.memory.read import Tables
 from onex.adapters.memory.store import MemoryStore
 from onex.engine.crash_counts import CRASHES_REFUSED, CRASHES_STUCK, CrashCounts, action_name, reading_name, row_name
-from onex.engine.mailbox import Pending
+from onex.engine.pending import Pending
 from onex.kernel.action import NOTHING, WorkflowKey
 from onex.kernel.errors import EngineClosed, KilledItsProcess, OwnershipLost
 from onex.ports import STUCK, Pointer

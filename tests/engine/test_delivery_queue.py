@@ -10,6 +10,7 @@ from onex.kernel.action import WorkflowKey
 from onex.kernel.intent import Emitted, EnumIntentType, IntentSpec
 from onex.kernel.intent_fields import EnumIntentPriority
 from onex.ports import Pointer
+from tests.engine.jobs import Worker, registry
 
 ALARM = IntentSpec("alarm", EnumIntentType.TIMER, trigger="alarm")
 
@@ -33,7 +34,8 @@ class Standing:
 
 def due(at_us: int) -> Delivery:
     emitted = Emitted(ALARM, None, EnumIntentPriority.NORMAL, at_us)
-    return Delivery(Pointer(0, 1, 0), WorkflowKey("job", "1"), 1, bytes(16), bytes(16), emitted, 0, at_us)
+    at = Pointer(0, 1, 0), WorkflowKey("job", "1"), 1
+    return Delivery(registry(Worker(), b"1")["job"], *at, bytes(16), bytes(16), emitted, 0, at_us)
 
 
 def test_before_a_clock_that_stands_still_the_queue_naps_longer_and_longer() -> None:

@@ -12,8 +12,8 @@ import pytest
 from onex.adapters.clock import SystemClock, UuidV7
 from onex.adapters.memory.store import MemoryStore
 from onex.engine.limits import Limits
-from onex.engine.mailbox import Committed
 from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.engine.pending import Committed
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import (
     ActionExpiredError,

@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from onex.engine.mailbox import Committed
 from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.engine.pending import Committed
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.kernel.action import WorkflowKey
 from onex.kernel.combine import Combined

@@ -15,10 +15,10 @@ from onex.adapters.memory.read import Tables
 from onex.adapters.memory.store import MemoryStore
 from onex.engine.delivery import Delivery
 from onex.engine.intake import Intake, read_wire
-from onex.engine.mailbox import Pending
 from onex.engine.messenger import AnswerSignal, Messenger, read_message
 from onex.engine.metrics import Events
 from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.engine.pending import Pending
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.engine.task_supervisor import TaskSupervisor
 from onex.kernel.action import NOTHING, Payload, WorkflowKey

@@ -19,8 +19,9 @@ from onex.adapters.clock import SystemClock, UuidV7
 from onex.adapters.memory.store import MemoryStore
 from onex.engine.admission import FOR_OTHERS, Admission
 from onex.engine.limits import Limits
-from onex.engine.mailbox import Entry, Mailboxes, Pending
+from onex.engine.mailbox import Entry, Mailboxes
 from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.engine.pending import Pending
 from onex.engine.quotas import QuotaUse
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import OnexError, Overloaded

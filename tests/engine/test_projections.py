@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from onex.engine.mailbox import Committed
 from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.engine.pending import Committed
 from onex.engine.projections import Lag, Project, ProjectionFailed, ProjectionMaterializerService, lag_of, latest
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import DatabaseConnectionError, OnexError, ProjectionLagging

@@ -15,9 +15,9 @@ from onex.adapters.clock import SystemClock, UuidV7
 from onex.adapters.memory.store import MemoryStore
 from onex.engine import dispatch
 from onex.engine.fold import Folded
-from onex.engine.mailbox import Pending
 from onex.engine.metrics import EVENTS, Events
 from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.engine.pending import Pending
 from onex.engine.task_supervisor import TRIES, TaskSupervisor
 from onex.kernel.errors import EngineClosed, OnexError, ReducerFailed, TemporaryDatabaseError
 from onex.ports import Applied, Commit, Conflict

@@ -14,8 +14,8 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from onex.engine.mailbox import Committed
 from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.engine.pending import Committed
 from onex.kernel.action import NOTHING, WorkflowKey, micros
 from onex.kernel.errors import (
     ConcurrentModificationError,

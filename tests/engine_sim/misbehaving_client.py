@@ -13,8 +13,8 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel
 
-from onex.engine.mailbox import Committed
 from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.engine.pending import Committed
 from onex.kernel.action import NOTHING, WorkflowKey
 from onex.kernel.errors import InstanceHeld, OnexError
 from onex.kernel.step import ROLLBACK

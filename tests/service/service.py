@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 from pydantic import JsonValue
 
 import onex
-from onex.engine.intake import PayloadInput
+from onex.engine.payload_reading import PayloadInput
 from onex.kernel.errors import OnexError
 from onex.service.access import EnumRole, Tokens, new_token, token_line
 from onex.service.run import RunningService, ServiceAddress, serve

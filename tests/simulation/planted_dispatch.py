@@ -12,8 +12,9 @@ from onex.engine.delivery import Delivery
 from onex.engine.dispatch import ReducerService
 from onex.engine.encode import ordinals
 from onex.engine.first_answers import FirstAnswers
-from onex.engine.mailbox import Answer, Committed, Entry, Mailboxes, Pending
+from onex.engine.mailbox import Entry, Mailboxes
 from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.engine.pending import Answer, Committed, Pending
 from onex.engine.unknown_commits import UnknownCommits
 from onex.ports import Applied, Commit, Conflict, InboxAnswer, Pointer, Position
 from tests.simulation.planting import planted, swapped
@@ -207,7 +208,16 @@ def effects_run_before_their_commit() -> Iterator[None]:
                 at, counts = change.based_on + row + 1, ordinals([one.spec.name for one in emitted])
                 running[0].listener.emitted(
                     [
-                        Delivery(Pointer(0, next(numbers), 0), change.key, at, pending.id, pending.correlation, one, n)
+                        Delivery(
+                            folded.entry.workflow,
+                            Pointer(0, next(numbers), 0),
+                            change.key,
+                            at,
+                            pending.id,
+                            pending.correlation,
+                            one,
+                            n,
+                        )
                         for one, n in zip(emitted, counts, strict=True)
                         if one.spec.target == "outside"
                     ]

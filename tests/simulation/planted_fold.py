@@ -15,7 +15,8 @@ import onex.engine.schema_upgrade
 import onex.replay.segment
 from onex.adapters.memory.store import MemoryStore
 from onex.engine.fold import Folded
-from onex.engine.mailbox import Entry, Loaded, Pending
+from onex.engine.mailbox import Entry, Loaded
+from onex.engine.pending import Pending
 from onex.kernel.action import Action, WorkflowKey
 from onex.kernel.errors import OnexError
 from onex.kernel.intent import Emitted

@@ -26,7 +26,8 @@ from onex.engine.dispatch import ReducerService
 from onex.engine.fold import Folded
 from onex.engine.inbox import Inbox
 from onex.engine.log_tail import LogTail
-from onex.engine.mailbox import Answer, Committed, Entry, Mailboxes, Pending
+from onex.engine.mailbox import Entry, Mailboxes
+from onex.engine.pending import Answer, Committed, Pending
 from onex.engine.projections import ProjectionMaterializerService
 from onex.engine.takeover import Takeover
 from onex.engine.target_queue import TargetQueue, TargetQueues

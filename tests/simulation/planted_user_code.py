@@ -25,8 +25,8 @@ from onex.engine.attempt import WRONG_RESULT, effect_error, timeout_error
 from onex.engine.crash_counts import CrashCounts
 from onex.engine.fold import Folded
 from onex.engine.inbox import Inbox
-from onex.engine.mailbox import Pending
 from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.engine.pending import Pending
 from onex.engine.projections import ProjectionMaterializerService
 from onex.engine.task_supervisor import TaskSupervisor
 from onex.kernel.errors import EffectFailed, EffectUnknown, OnexError, ReducerFailed

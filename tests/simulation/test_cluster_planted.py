@@ -20,7 +20,7 @@ from onex.engine.bus.message import AskedAction
 from onex.engine.delivery_queue import DeliveryQueue
 from onex.engine.dispatch import ReducerService
 from onex.engine.inbox import Inbox
-from onex.engine.mailbox import Pending
+from onex.engine.pending import Pending
 from onex.engine.relay import IntentRelay
 from onex.engine.shard_handover import ShardHandover
 from onex.kernel.membership import Membership, Moves, moves

@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 import onex
 from onex.adapters.sqlite.commit_watch import LOOK_S, SETTLE_S, CommitWatch
-from onex.engine.intake import PayloadInput
+from onex.engine.payload_reading import PayloadInput
 from onex.kernel.errors import (
     ActionExpiredError,
     CommitUnknown,

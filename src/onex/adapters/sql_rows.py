@@ -32,7 +32,7 @@ LogColumns = tuple[
 ]
 OwnColumns = tuple[int, int, bytes, str, bytes, int, bytes, bytes | None, str, bytes, bytes, str, int, int, int, bytes]
 OutboxColumns = tuple[
-    int, int, str, str, int, bytes, bytes, bytes, str, int, int, int, int, int, str, bytes, str, int, int
+    int, int, str, str, int, bytes, bytes, bytes, str, int, int, int, int, int, str, bytes, str, int, int, int
 ]
 
 _new = tuple.__new__
@@ -88,9 +88,10 @@ def own_entries(key: WorkflowKey, rows: Iterable[OwnColumns]) -> list[LogEntry]:
 
 def outbox_row(row: OutboxColumns) -> OutboxRow:
     (n, ordinal, workflow_type, instance_id, version, action_id, correlation, intents, state, priority, due_us, attempt,
-     started, crashes, timer, result, error, payload_schema, started_now) = row  # fmt: skip
+     started, crashes, timer, result, error, payload_schema, started_now,
+     code_id) = row  # fmt: skip
     return OutboxRow(
         pointer_of(n, ordinal), WorkflowKey(workflow_type, instance_id), version, action_id, correlation, intents,
         EnumOutboxState(state), priority, due_us, attempt, bool(started), crashes, timer, result, error, payload_schema,
-        bool(started_now),
+        bool(started_now), code_id,
     )  # fmt: skip

@@ -15,6 +15,8 @@ LEVELS: Final[Mapping[str, str]] = {
     "schedules_refused": "warning",
     "engine_closed": "info",
     "engine_lost": "error",
+    "rollout": "info",
+    "rollout_taken_back": "error",
     "bus_reached": "info",
     "event_rejected": "error",
     "message_quarantined": "error",

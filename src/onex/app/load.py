@@ -106,6 +106,11 @@ class LoadedWorkflow:
         return any(one.type == RUN_BEGIN for one in self.contract.intents)
 
     @property
+    def pinned(self) -> bool:
+        """Whether an instance keeps this code for life."""
+        return self.contract.version_policy == "pinned"
+
+    @property
     def limits(self) -> ResourceLimits:
         """What one of its instances may take."""
         limited = self.contract.resource_limits
@@ -142,7 +147,14 @@ class LoadedWorkflow:
     @property
     def recorded(self) -> Workflow:
         """The workflow for reading its history: without functions that serve intents."""
-        return Workflow(self.reducer, self.code, unleased=self.unleased, migrations=self.migrations, public=self.public)
+        return Workflow(
+            self.reducer,
+            self.code,
+            unleased=self.unleased,
+            migrations=self.migrations,
+            public=self.public,
+            pinned=self.pinned,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Generic, TypeVar, overload
+from typing import Generic, Literal, TypeVar, overload
 
 from pydantic import JsonValue
 
@@ -50,6 +50,8 @@ from .schema_changes import SchemaChanges
 H = TypeVar("H", bound=AnyHandler)
 S2 = TypeVar("S2", bound=State)
 
+VersionPolicy = Literal["follow", "pinned"]
+
 
 class WorkflowDeclaration(DeclaredEvents, DeclaredTargets, DeclaredSchedules, SchemaChanges, Generic[S]):
     """One workflow as declared. Made by ``workflow``."""
@@ -66,13 +68,14 @@ class WorkflowDeclaration(DeclaredEvents, DeclaredTargets, DeclaredSchedules, Sc
         limits: ResourceLimits,
         search: tuple[str, ...],
         description: str,
+        version_policy: VersionPolicy = "follow",
     ) -> None:
         DeclaredEvents.__init__(self)
         SchemaChanges.__init__(self)
         self.name, self.state, self.place = name, state, place
         self.version, self.state_schema, self.terminal, self.description = version, state_schema, terminal, description
         self.intents: list[DeclaredIntent] = []
-        self.limits, self.search = limits, search
+        self.limits, self.search, self.version_policy = limits, search, version_policy
         given: object = limits
         if not isinstance(given, ResourceLimits):
             self._problem(
@@ -311,6 +314,7 @@ def workflow(
     limits: ResourceLimits = NO_LIMITS,
     search: Texts = (),
     description: str = "",
+    version_policy: VersionPolicy = "follow",
 ) -> WorkflowDeclaration[S]:
     """Begin a workflow in one file: ``orders = workflow("orders", Order)``.
 
@@ -318,7 +322,7 @@ def workflow(
     ``terminal`` are the final ones: by default those that no edge leaves. ``version`` is the contract's, ``state_schema`` the
     number of the state's shape, which migrations count. ``limits`` are what one instance may take:
     ``ResourceLimits(actions_per_s=50)``. ``search`` names fields of the state that instances are found by:
-    ``search="total_cents"``.
+    ``search="total_cents"``. ``version_policy="pinned"``: an instance keeps the code it began under for life.
     """
     return WorkflowDeclaration(
         name,
@@ -330,4 +334,5 @@ def workflow(
         limits=limits,
         search=tuple(all_of(search)),
         description=description,
+        version_policy=version_policy,
     )

@@ -270,6 +270,7 @@ class _Derivation:
             "public": self._words(said.public),
             "search": self.nodes.of([*said.search], top),
             "resource_limits": self.nodes.of({**said.limits.given}, top),
+            "version_policy": self.nodes.of(said.version_policy, top),
             "state_machine": self.nodes.mapping(machine, top),
             "targets": said.target_nodes(self.nodes, top),
             "intents": self.nodes.listing([self._intent(one, shapes) for one in said.intents], top),
@@ -277,7 +278,7 @@ class _Derivation:
             "start": said.start_node(self.nodes, top),
             "schedules": said.schedule_nodes(self.nodes, top),
         }
-        for key, default in (("description", ""), ("state_schema", 1)):
+        for key, default in (("description", ""), ("state_schema", 1), ("version_policy", "follow")):
             if getattr(said, key) == default:
                 del parts[key]
         for key, empty in (

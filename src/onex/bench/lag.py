@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from ..engine.mailbox import Committed
 from ..engine.pattern_engine import ReducerPatternEngine
+from ..engine.pending import Committed
 from ..engine.projections import ProjectionMaterializerService
 from ..kernel.errors import ProjectionLagging
 from ..ports import Position, Projections

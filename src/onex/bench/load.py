@@ -29,10 +29,10 @@ from ..adapters.memory.store import MemoryStore
 from ..adapters.sqlite.store import SqliteStore
 from ..adapters.watchdog import Watchdog
 from ..codec import Sealable
-from ..engine.intake import PayloadInput
 from ..engine.limits import Limits
 from ..engine.metrics import Latency
 from ..engine.pattern_engine import ReducerPatternEngine
+from ..engine.payload_reading import PayloadInput
 from ..engine.registry import ReducerRegistry
 from ..engine.search_fields import SearchFields
 from ..kernel.action import WorkflowKey

@@ -43,6 +43,7 @@ COMMANDS = {
         "new": ("new", "Write a new workflow, or stubs for a contract."),
         "run": ("run", "Run an app on a store until Ctrl-C."),
         "worker": ("worker", "Run an app on a PostgreSQL store, together with other workers."),
+        "deploy": ("deploy", "Bring a new version of an app live in steps, and take it back when it is worse."),
         "serve": ("serve", "Serve the API and the page of a store."),
         "token": ("token", "Make a token for the API, and the line that lets it in."),
         "submit": ("submit", "Send one action to an instance, and wait for its answer."),

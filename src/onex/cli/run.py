@@ -6,8 +6,15 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +25,7 @@ from ..contracts.alerts.alerts_model import ModelAlerts
 from ..kernel.errors import OnexError
 from ..monitoring.alerts.watch import watched
 from ..repository.contract_files import CONTRACT, folders_below
+from ..repository.git_revision import checkout
 from ..settings import read_settings
 from ..wiring import StoreUrl, open_reader, shown_url
 from ..wiring.client import connect
@@ -28,6 +36,7 @@ from .console import counted, note, say, say_json
 from .exit_codes import Misused, exit_code
 from .health import Health, with_health
 from .page_beside import page_beside
+from .releases import ReleasesFolder, releases_of
 from .run_log import LogForm, LogLevel, run_telemetry
 from .shutdown import RunEnding, Shutdown, exit_code_of
 from .status_line import StatusLine, View, stopped_intents
@@ -56,6 +65,14 @@ BusUrl = Annotated[
         "[default: ONEX_BUS, else KAFKA_BOOTSTRAP_SERVERS, else none]",
     ),
 ]
+Also = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--also",
+        metavar="PATH_OR_REVISION",
+        help="A version of the app beside it, as a path or a git revision; may be repeated. Instances that are pinned to it go on.",
+    ),
+]
 Projection = Annotated[
     bool, typer.Option("--projection", help="Maintain the built-in projection; onex projection shows it.")
 ]
@@ -79,6 +96,8 @@ def run(
     workers: Workers = None,
     projection: Projection = False,
     bus: BusUrl = None,
+    also: Also = None,
+    releases: ReleasesFolder = None,
     listen: ListenAt = None,
     alerts: Alerts = None,
     page: Annotated[bool, typer.Option("--page", help="Serve the page and the API beside it: onex serve.")] = False,
@@ -111,6 +130,8 @@ def run(
       onex run shop --listen 127.0.0.1:8080
       onex run shop --page
       onex run shop --alerts alerts.yaml
+      onex run shop --also v1.4.0
+      onex run shop --releases releases
     """
     level = level_of(verbose=verbose, quiet=quiet)
     shutdown, url = Shutdown(), url_of(store)
@@ -118,17 +139,25 @@ def run(
         raise Misused("--page serves a store that another process can read; a memory: store has none")
     serve_at = page_listen if page else ""
     watch = None if alerts is None else read_alerts(alerts)
-    with run_telemetry(log, level) as telemetry:
+    with run_telemetry(log, level) as telemetry, beside(app, also or ()) as others:
         ending = shutdown.run(
             with_health(listen or (ANY_PORT if page else None), url, lambda seen: run_engine(
                 lambda: seen.opened(open(
-                    url, str(app), workers=workers, telemetry=telemetry, bus=bus, ends_process=True, alerts=watch
+                    url, str(app), workers=workers, telemetry=telemetry, bus=bus, ends_process=True, also=others,
+                    releases=releases_of(releases), alerts=watch,
                 )), str(app), url, shutdown, seen, until_idle=until_idle, projection=projection,
                 page=serve_at, alerts=watch, talks=log is LogForm.TEXT and not quiet, as_json=as_json,
             ))
         )  # fmt: skip
     if code := exit_code_of(ending):
         raise typer.Exit(code)
+
+
+@contextmanager
+def beside(app: Path, specs: Sequence[str]) -> Iterator[tuple[Path, ...]]:
+    """Versions of the app, on disk as long as the block lasts. Raises ContractError (RevisionUnreadable)."""
+    with ExitStack() as stack:
+        yield tuple(stack.enter_context(checkout(spec, app)) for spec in specs)
 
 
 def level_of(*, verbose: bool, quiet: bool) -> LogLevel:

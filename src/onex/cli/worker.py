@@ -9,7 +9,8 @@ import typer
 from ..wiring.engine import LEASE_S, open_worker
 from .alerts_option import read_alerts
 from .health import with_health
-from .run import Alerts, BusUrl, Log, Projection, Quiet, Verbose, Workers, level_of, run_engine
+from .releases import ReleasesFolder, releases_of
+from .run import Alerts, Also, BusUrl, Log, Projection, Quiet, Verbose, Workers, beside, level_of, run_engine
 from .run_log import LogForm, run_telemetry
 from .shutdown import Shutdown, exit_code_of
 from .store_options import AppPath, Json, ListenAt, Store, url_of
@@ -31,6 +32,8 @@ def worker(
     workers: Workers = None,
     bus: BusUrl = None,
     projection: Projection = False,
+    also: Also = None,
+    releases: ReleasesFolder = None,
     listen: ListenAt = None,
     alerts: Alerts = None,
     verbose: Verbose = False,
@@ -60,11 +63,12 @@ def worker(
     level = level_of(verbose=verbose, quiet=quiet)
     shutdown, url = Shutdown(), url_of(store)
     watch = None if alerts is None else read_alerts(alerts)
-    with run_telemetry(log, level) as telemetry:
+    with run_telemetry(log, level) as telemetry, beside(app, also or ()) as others:
         ending = shutdown.run(
             with_health(listen, url, lambda seen: run_engine(
                 lambda: seen.opened(open_worker(
-                    url, str(app), lease_s=lease, workers=workers, telemetry=telemetry, bus=bus, ends_process=True, alerts=watch,
+                    url, str(app), lease_s=lease, workers=workers, telemetry=telemetry, bus=bus, ends_process=True, also=others,
+                    releases=releases_of(releases), alerts=watch,
                 )),
                 str(app), url, shutdown, seen, until_idle=False, projection=projection, talks=log is LogForm.TEXT and not quiet,
                 as_json=as_json, alerts=watch,

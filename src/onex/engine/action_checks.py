@@ -22,7 +22,8 @@ from ..kernel.lease import TAKE, Lease, LeaseRequest, WorkflowLease, command_ref
 from ..kernel.machine import state_timer
 from ..kernel.search import SearchPlan
 from ..kernel.step import State
-from .mailbox import Entry, Pending
+from .mailbox import Entry
+from .pending import Pending
 from .schema_upgrade import TimerWait
 
 

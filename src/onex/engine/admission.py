@@ -23,8 +23,9 @@ from .arguments import OPERATOR
 from .labelled_counts import LabelledCounts
 from .limits import Limits
 from .log_tail import ChangeSignal
-from .mailbox import Entry, Pending
+from .mailbox import Entry
 from .metrics import Counters, Events
+from .pending import Pending
 from .shard_handover import ShardHandover
 
 STALLED_AFTER = 5

@@ -39,9 +39,8 @@ class AfterTry:
             self._attempts.succeeded(delivery)
             self.service.settle(delivery.pointer)  # fire and forget: no action follows
             return
-        workflow = self.service.registry[delivery.key.workflow_type]
         try:
-            kept = typed_result(result, workflow.payload_model(spec.outcomes[EnumOutcome.SUCCEEDED]))
+            kept = typed_result(result, delivery.workflow.payload_model(spec.outcomes[EnumOutcome.SUCCEEDED]))
             self.deliver(delivery, EnumOutcome.SUCCEEDED, kept)
             self._attempts.succeeded(delivery)
         except ValidationError as error:  # it is done, and what it returned cannot be kept: promise 35
@@ -77,6 +76,8 @@ class AfterTry:
 
     def end_failed(self, delivery: Delivery, error: OnexError, outcome: EnumOutcome, *, dead: bool = False) -> None:
         spec = delivery.emitted.spec
+        if self.service.judged is not None and not delivery.is_cancelled:
+            self.service.judged.gave_up(delivery)
         if delivery.is_cancelled and not spec.outcomes:
             self.service.settle(delivery.pointer)  # nobody waits for an outcome
             return
@@ -94,7 +95,7 @@ class AfterTry:
 
     def deliver(self, delivery: Delivery, outcome: EnumOutcome, result: Result) -> None:
         trigger = delivery.emitted.spec.outcomes[outcome]
-        model = self.service.registry[delivery.key.workflow_type].payload_model(trigger)
+        model = delivery.workflow.payload_model(trigger)
         value = result.value if isinstance(result.value, model) else NOTHING
         pending = delivery.pending(
             self.clock, delivery.key, trigger, value, outcome_id(delivery.id), blobs=result.blobs

@@ -49,7 +49,8 @@ from .delivery import Delivery
 from .encode import ordinals
 from .failure_trace import failure_trace, kept_message
 from .fold import Folded, make
-from .mailbox import Answer, Committed, Loaded, Pending, Retry
+from .mailbox import Loaded, Retry
+from .pending import Answer, Committed, Pending
 from .quotas import CountOpen
 from .schema_upgrade import TimerWait
 
@@ -320,7 +321,7 @@ def _expected(change: KeyChange, row: int) -> Committed:
 
 
 def _apply(folded: Folded, change: KeyChange, outcome: Applied, done: Settlement) -> None:
-    entry, key = folded.entry, folded.entry.key
+    entry, key, workflow = folded.entry, folded.entry.key, folded.entry.workflow
     timers: dict[str, TimerWait] = {}
     shard, n = outcome.first
     version = change.based_on
@@ -338,7 +339,7 @@ def _apply(folded: Folded, change: KeyChange, outcome: Applied, done: Settlement
                 one = emitted[ordinal]
                 n_of_name = counts[ordinal]
                 deliveries.append(
-                    Delivery(pointer, key, version, pending.id, pending.correlation, one, n_of_name, due_us)
+                    Delivery(workflow, pointer, key, version, pending.id, pending.correlation, one, n_of_name, due_us)
                 )
         n += 1
     loaded = entry.loaded

@@ -16,12 +16,17 @@ from .action_checks import TimerGone
 from .batch import Batch, Settlement
 from .failure_trace import failure_trace, kept_message
 from .fold import Folded
-from .mailbox import Answer, Pending
 from .metrics import Events
+from .pending import Answer, Pending
+from .version_counts import VersionCounts
 
 
-def report(events: Events, batch: Batch, done: Settlement) -> None:
-    """Raises nothing. Without a listener for details, only batches in which something went wrong cost more than a look."""
+def report(events: Events, batch: Batch, done: Settlement, judged: VersionCounts | None = None) -> None:
+    """Raises nothing. ``judged`` counts per version, while a rollout is judged.
+
+    Without a listener for details, only batches in which something went wrong cost more than a look."""
+    if judged is not None:
+        judged.take(batch, done)
     told = batch.written if events.details else [one for one in batch.written if one[2] or one[0].notes]
     applied = {id(change) for change, _ in done.applied} if told else set()
     for folded, change, refused in told:

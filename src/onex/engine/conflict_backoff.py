@@ -15,8 +15,9 @@ from ..kernel.errors import OnexError, StateUpdateConflictError
 from ..kernel.retry import RetryPolicy
 from ..ports import Clock
 from .batch import Lookup
-from .mailbox import FIRST_RETRY, Answer, Entry, Mailboxes, Pending
+from .mailbox import FIRST_RETRY, Entry, Mailboxes
 from .metrics import Latency
+from .pending import Answer, Pending
 
 
 class Resolution(NamedTuple):

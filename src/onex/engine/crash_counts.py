@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from ..kernel.errors import EngineClosed, KilledItsProcess, OwnershipLost, ReducerFailed
 from ..ports import STUCK, Pointer, Store
 from .action_checks import TimerMoved
-from .mailbox import Pending
+from .pending import Pending
 
 CRASHES_REFUSED = 3
 CRASHES_STUCK = 255

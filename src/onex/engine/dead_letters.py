@@ -68,7 +68,7 @@ class DeadLetters:
         """
         async for row, delivery in self._takeover.held():
             stored = (await self.reader.load([row.key])).get(row.key)
-            code = self.service.registry[row.key.workflow_type].code
+            code = delivery.workflow.code
             other = stored is not None and stored.code_id != self.service.code_id(row.key.workflow_type)
             if other or held_schema(row.result) < code.state_schema:
                 await self._try(row, delivery)
@@ -154,7 +154,7 @@ class DeadLetters:
             return
         held, schema = orjson.loads(row.result), held_schema(row.result)
         kind = held["kind"]
-        workflow = self.service.registry[row.key.workflow_type]
+        workflow = delivery.workflow
         payload = logged_payload(workflow, kind, schema, orjson.dumps(held["payload"]))
         kind = logged_trigger(workflow, kind, schema)
         # ``given_id``: it may have been delivered since the row was read

@@ -23,8 +23,8 @@ from ..kernel.intent_fields import EnumIntentPriority
 from ..kernel.try_signals import Beat, CancelSignal
 from ..ports import Clock, NewBlob, NewIntent, OutboxRow, Pointer
 from .encode import body_hash, canonical_payload
-from .mailbox import Pending
-from .registry import ReducerRegistry
+from .pending import Pending
+from .registry import ReducerRegistry, Workflow
 from .schema_upgrade import logged_intent
 
 PROGRESS = "progress: "
@@ -36,9 +36,10 @@ AHEAD_US = 86_400_000_000  # a clock that is set right moves by less; an hour of
 class Delivery:
     """One intent, and what this process knows of its tries.
 
-    ``key``, ``version``, ``action_id`` and ``correlation`` are those of the action that emitted it; ``n`` counts, from 0,
-    the intents of its name in that step. ``due_us``: it is not run earlier. What the reducer asked for stands in
-    ``emitted.due_us``; ``by_the_clock`` says how the two differ. ``queued_us``: since when it waits in this process.
+    ``workflow``: the version that emitted it, and whose executors serve it. ``key``, ``version``, ``action_id`` and
+    ``correlation`` are those of the action that emitted it; ``n`` counts, from 0, the intents of its name in that step.
+    ``due_us``: it is not run earlier. What the reducer asked for stands in ``emitted.due_us``; ``by_the_clock`` says how the
+    two differ. ``queued_us``: since when it waits in this process.
 
     ``attempt``: the number of the current or next try, from 1. ``crashes``: how many processes ended while it ran.
     ``maybe_done``: a try so far may have had its effect. ``emitted_as``: the name its id is made of, if the contract calls it
@@ -49,6 +50,7 @@ class Delivery:
     (``target_gate``).
     """
 
+    workflow: Workflow
     pointer: Pointer
     key: WorkflowKey
     version: int
@@ -165,15 +167,16 @@ class Delivery:
             timer=emitted.name if is_timer else "",
             blobs=blobs,
             attempt=self.attempt,
+            read_by=None if sent else self.workflow,
         )
 
 
 def stored_delivery(row: OutboxRow, registry: ReducerRegistry, now_us: int) -> Delivery:
     """The delivery of a stored row, typed by this app's contract. The other intents of its step are not decoded.
 
-    Raises UnknownWorkflow, StateConsistencyError, MigrationFailed, StateTooNew when this app cannot read it.
+    Raises UnknownWorkflow, CodeNotAtHand, StateConsistencyError, MigrationFailed, StateTooNew when this app cannot read it.
     """
-    workflow = registry[row.key.workflow_type]
+    workflow = registry.chosen(row.key, row.code_id)
     emitted, was, n = logged_intent(workflow, row.payload_schema, row.intents, row.pointer.ordinal)
     spec = emitted.spec
     if (spec.kind == EnumIntentType.TIMER) != bool(row.timer):
@@ -184,6 +187,7 @@ def stored_delivery(row: OutboxRow, registry: ReducerRegistry, now_us: int) -> D
             f"intent {was!r} was stored with no payload; the contract says {spec.payload.__name__}"
         )
     return Delivery(
+        workflow,
         row.pointer,
         row.key,
         row.version,

@@ -34,7 +34,7 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import CommitUnknown, EngineClosed, FencedError, OnexError, OwnershipLost, TemporaryDatabaseError
 from ..kernel.user_code import describe
 from ..ports import Clock, Conflict, Env, InboxAnswer, Interpreter, Store, Telemetry
-from .action_checks import Rules, TimerGone
+from .action_checks import TimerGone
 from .admission import Admission, takes_from_rate
 from .batch import Batch, CommitListener, Extras, answer_json
 from .batch_report import report
@@ -46,12 +46,14 @@ from .fold_ahead import FoldAhead
 from .isolate import FaultIsolation
 from .limits import Limits
 from .log_tail import ChangeSignal
-from .mailbox import Answer, Committed, Mailboxes, Pending
+from .mailbox import Mailboxes
 from .metrics import Counters, Events
-from .registry import ReducerRegistry
+from .pending import Answer, Committed, Pending
+from .registry import ReducerRegistry, Workflow
 from .search_fields import SearchFields
 from .side_writes import finish
 from .unknown_commits import UnknownCommits
+from .version_counts import VersionCounts
 
 CLOSE_S = 10.0  # how long an engine that is closed tries to make durable what it has accepted
 
@@ -74,16 +76,17 @@ class ReducerService(Admission):
     ) -> None:
         super().__init__()
         self.store, self.registry, self.clock, self.env = store, registry, clock, env
-        self.listener = listener
-        self.limits, self.counters, self.events = limits or Limits(), Counters(), Events(telemetry)
+        self.listener, self.limits = listener, limits or Limits()
+        self.counters, self.events = Counters(), Events(telemetry)
+        self.judged: VersionCounts | None = None
         self.crash_counts = CrashCounts(store)
         self.closed: OnexError | None = None
         self.search: SearchFields | None = None
         self._check_all, self._interpreter = check_all, interpreter
         self._shards, self.shares = store.shards, False
         self._mailboxes = Mailboxes(registry, store.shards)
-        self._isolation = FaultIsolation(store, self._mailboxes, self.crash_counts, self.events, listener.count_open)
-        self._isolation.counters = self.counters
+        parts = store, registry, self._mailboxes, self.crash_counts, self.events, listener.count_open, self.counters
+        self._isolation = FaultIsolation(*parts)
         self._ahead = FoldAhead(self._isolation, self._mailboxes, clock, self.limits.batch, interpreter)
         self._first_answer = FirstAnswers(store, self.counters)
         self._backoff = ConflictBackoff(
@@ -99,19 +102,19 @@ class ReducerService(Admission):
 
     async def start(self, owner: str | None) -> None:
         """Take the store's shards and begin. None: others share the store, and ``gain_shards`` tells of each shard that is ours.
-
-        Raises OwnershipLost when another process has them.
-        """
+        Raises OwnershipLost when another process has them."""
         self.shares, self._fences = owner is None, {} if owner is None else dict(await self.store.own(owner))
         if not self._fences and not self.shares:
             raise OwnershipLost("another process runs on this store; stop it, or submit to it from here")
         await self.read_last_run()
-        plans = {} if self.search is None else await self.search.declare()
-        for workflow in self.registry.workflows:
-            code_id, env_id = await self.store.intern(workflow.code, self.env)
-            rules = Rules(code_id, env_id, 0, self._check_all, plans.get(workflow.code.workflow_type))
-            self._isolation.rules[workflow.code.workflow_type] = rules
+        self._isolation.plans = {} if self.search is None else await self.search.declare()
+        for workflow in self.registry.every:
+            await self.judge_by(workflow)
         self._task = asyncio.create_task(self._run(), name="onex-dispatch")
+
+    async def judge_by(self, workflow: Workflow) -> None:
+        """This version may judge from now on. Raises what the store raises."""
+        await self._isolation.number(workflow, self.env, check_all=self._check_all)
 
     async def read_last_run(self) -> None:
         """What the process before was judging when it died is counted (``crash_counts``)."""
@@ -121,15 +124,12 @@ class ReducerService(Admission):
             self.events("step_was_stuck", where=self.crash_counts.stuck_at)
 
     async def close(self) -> None:
-        """What was accepted becomes durable or is answered; then nothing more is accepted.
-
-        A store that refuses commits is tried for ``CLOSE_S`` seconds. What is not durable by then is answered so, and counted.
-        """
+        """What was accepted becomes durable or is answered, and nothing more is accepted. A store that refuses commits is tried
+        for ``CLOSE_S`` seconds; what is not durable by then is answered so, and counted."""
         if self.closed is None:
             self.closed = EngineClosed("the engine is closed; open it again")
         self._wake.set()
-        task = self._task
-        if task is None:
+        if (task := self._task) is None:
             return
         # a cancelled ``close`` must not cancel the writer in the middle of a commit
         await asyncio.wait((task,), timeout=CLOSE_S)
@@ -206,8 +206,8 @@ class ReducerService(Admission):
         return [pending.answer or await pending.answered() for pending in pendings]
 
     def code_id(self, workflow_type: str) -> int:
-        """The store's number for the code this engine runs."""
-        return self._isolation.rules[workflow_type].code_id
+        """The store's number for the code this engine runs: the base, where it knows several."""
+        return self._isolation.rules[self.registry[workflow_type].rules].code_id
 
     def waiting_of(self, key: WorkflowKey) -> int:
         """How many actions of this instance are accepted and have no answer yet."""
@@ -307,7 +307,7 @@ class ReducerService(Admission):
                 self._mailboxes.put_back(entry, pendings, maybe_applied=isinstance(error, CommitUnknown))
             raise
         done = batch.settle(outcomes)
-        report(self.events, batch, done)
+        report(self.events, batch, done, self.judged)
         self.counters.batches += 1
         if done.settled:
             self.listener.rows_ended(done.settled)

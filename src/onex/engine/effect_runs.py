@@ -35,7 +35,7 @@ class EffectRuns:
 
     async def _run_effect(self, delivery: Delivery) -> None:
         spec = delivery.emitted.spec
-        executor = self.service.registry[delivery.key.workflow_type].executors.get(spec.target)
+        executor = delivery.workflow.executors.get(spec.target)
         if executor is None:
             delivery.attempt += delivery.maybe_done  # so that a re-drive knows
             missing = OnexError(f"nothing serves {spec.kind} {spec.target!r}: register an executor and re-drive")

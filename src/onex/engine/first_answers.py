@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ..ports import Store
 from .batch import committed_of
-from .mailbox import Answer, Pending
 from .metrics import Counters
+from .pending import Answer, Pending
 
 
 class FirstAnswers:

@@ -49,7 +49,8 @@ from .action_checks import ActionChecks, Rules, TimerGone
 from .delivery import by_the_clock
 from .encode import BLOB_MARK, decode, encode_step, named_blobs, ordinals, state_hash
 from .failure_trace import kept_message
-from .mailbox import NO_TIMERS, Entry, Loaded, Pending
+from .mailbox import NO_TIMERS, Entry, Loaded
+from .pending import Pending
 from .schema_upgrade import held_result, stored_state
 
 FAILURES_TO_HOLD = 3

@@ -37,7 +37,8 @@ from ..ports import Applied, Clock, Conflict, Interpreter
 from .batch import Batch
 from .fold import Folded
 from .isolate import FaultIsolation, Taken
-from .mailbox import Entry, Mailboxes, Pending
+from .mailbox import Entry, Mailboxes
+from .pending import Pending
 
 AT_ONCE = 64
 """Actions that are folded in one turn of the event loop."""

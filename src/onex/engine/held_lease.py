@@ -33,9 +33,10 @@ from ..kernel.lease import LEASE_S, RELEASE, RENEW, TAKE, LeaseRequest, Workflow
 from ..ports import Clock, Stored
 from .arguments import checked, workflow_key
 from .dispatch import ReducerService
-from .intake import Intake, PayloadInput
+from .intake import Intake
 from .lease_requests import asked_for, granted_of, lease_request
-from .mailbox import Committed
+from .payload_reading import PayloadInput
+from .pending import Committed
 
 COMMAND_S: Final = 300.0
 """A command under a lease expires after so long, unless its sender says otherwise."""

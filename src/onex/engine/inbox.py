@@ -44,9 +44,9 @@ from .crash_counts import reading_name
 from .dispatch import ReducerService
 from .intake import read_wire
 from .lease_requests import lease_from_wire
-from .mailbox import Pending
 from .messenger import read_message
 from .operator_requests import SUBMIT, RequestHandler
+from .pending import Pending
 from .task_supervisor import TaskSupervisor
 from .wire_actions import WireActions
 from .wire_support import MESSAGE, unsupported

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID, uuid5
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel
 from pydantic import ValidationError as PydanticError
 
-from ..kernel.action import NOTHING, EnumActionType, ModelAction, Nothing, WorkflowKey
+from ..kernel.action import NOTHING, EnumActionType, ModelAction, WorkflowKey
 from ..kernel.canonical import detached
 from ..kernel.errors import (
     ActionExpiredError,
@@ -25,7 +25,7 @@ from ..kernel.errors import (
     ValidationError,
 )
 from ..kernel.size_limits import WIRE_BYTES, WIRE_DEPTH, check_body
-from ..kernel.user_code import a_type, caught, plain_text
+from ..kernel.user_code import caught, plain_text
 from ..ports import Clock, Ids, NewBlob
 from .arguments import (
     OPERATOR,
@@ -41,17 +41,16 @@ from .arguments import (
     uuid_bytes,
     workflow_key,
 )
-from .encode import body_hash, canonical_payload, check_json, encode_payload, json_bytes, problems, read_payload
-from .mailbox import Pending
+from .encode import body_hash, check_json, encode_payload, json_bytes, read_payload
 from .operator_requests import OperatorSubmit
+from .payload_reading import PayloadInput, read_payload_of, reader_of
+from .pending import Pending
 from .registry import ReducerRegistry, Workflow
-from .schema_upgrade import upgrade_sent
 from .wire_support import not_an_end, unsupported
 
 ACTION_DEDUP_TTL_HOURS = 168
 _API = UUID("6f1d1b5e-4f0a-5c8e-9a54-0e0e5b0c7a01")
 NO_KEY = WorkflowKey("", "")
-PayloadInput = BaseModel | bytes | Mapping[str, JsonValue] | None
 
 
 def id_of_idempotency_key(key: str) -> UUID:
@@ -152,11 +151,14 @@ class Intake:
         value: BaseModel = NOTHING
         body, hashed = payload if type(payload) is bytes else b"", b""
         found, internal = arguments.refusal, ""
+        read_by: Workflow | None = None
+        sent_as: tuple[str, bytes] | None = None
         if found is None:
             try:
                 if name[:1] == "@":
                     _check_reserved(name, ours)
                 workflow = self.registry[at.workflow_type]
+                read_by = workflow
                 # the common case asks no more
                 if payload is not None and type(payload) is workflow.reducer.payloads.get(name):
                     hashed = body_hash(name, payload)
@@ -165,7 +167,10 @@ class Intake:
                 else:
                     if isinstance(payload, Mapping):
                         body = json_bytes(plain("payload", payload))  # kept, though what follows may refuse it
-                    name, value, body, hashed = _read_payload(workflow, name, payload, body)
+                    if self.registry.several:
+                        sent_as = (name, body or b"")
+                        read_by = reader_of(self.registry.at_hand(at.workflow_type), name, payload, body)
+                    name, value, body, hashed = read_payload_of(read_by, name, payload, body)
                 if given is not None:
                     self._check_age(given)
                 if operator is None:
@@ -198,6 +203,8 @@ class Intake:
             refusal=refusal or found,
             internal=internal,
             comes_again=comes_again,
+            read_by=read_by,
+            sent_as=sent_as,
         )
 
     def one_of_many(self, action: object) -> Pending:
@@ -301,52 +308,6 @@ def _check_reserved(kind: str, ours: bool) -> None:
         )
 
 
-def _read_payload(
-    workflow: Workflow, kind: str, payload: PayloadInput, raw: bytes
-) -> tuple[str, BaseModel, bytes, bytes]:
-    """``(trigger, payload, body, body hash)`` of a payload that is not the trigger's own model. ``raw``: its JSON, if any.
-
-    Raises InvalidPayload, PayloadTooLarge, and what a class raises when it is read.
-    """
-    of_plain = False
-    if payload is None or isinstance(payload, BaseModel):
-        pass
-    elif type(payload) is bytes:
-        raw = raw or b" "  # no bytes are no JSON
-    elif isinstance(payload, Mapping):
-        of_plain = True
-    else:
-        raise InvalidPayload(f"payload is {a_type(payload)}; give its model, a mapping, or JSON as bytes")
-    sent, raw_sent = kind, raw
-    if kind not in workflow.reducer.payloads:  # perhaps from a client that knows an older contract
-        trigger("trigger", kind)
-        (kind, raw), of_plain = _renamed(workflow, kind, raw), False
-    model = workflow.payload_model(kind)
-    value: BaseModel
-    if raw:
-        value = read_payload(model, raw, of_plain=of_plain)
-    elif isinstance(payload, BaseModel):
-        if type(payload) is not model:
-            raise InvalidPayload(f"the payload of this trigger is {model.__name__}, not {type(payload).__name__}")
-        value = payload
-    else:
-        value = _default(model)
-    # as sent: a client that sends it again under its old name has sent the same
-    hashed = body_hash(sent, raw_sent or value)
-    value, body = canonical_payload(value, held_elsewhere=not raw)  # what every replay will read
-    return kind, value, body, hashed
-
-
-def _default(model: type[BaseModel]) -> BaseModel:
-    """The payload of an action that was sent without one."""
-    if model is Nothing:
-        return NOTHING
-    try:
-        return model()
-    except BaseException as error:
-        raise InvalidPayload(f"the payload of this trigger is {model.__name__}: {problems(error)}") from error
-
-
 def _parts(name: str, action: object) -> tuple[object, ...]:
     if isinstance(action, tuple | list) and 2 <= len(action) <= 3:
         return tuple(action)
@@ -360,11 +321,3 @@ def _unknown_sender(source: str, key: object) -> str:
     except BaseException as error:
         shown = caught(error)
     return f"{source}:{shown[:200]!a}"
-
-
-def _renamed(workflow: Workflow, kind: str, raw: bytes) -> tuple[str, bytes]:
-    """A trigger that a later schema calls otherwise, and what it carried, as they are now; anything else as it came."""
-    if raw:
-        check_json(raw)
-    called, now = upgrade_sent(workflow, kind, raw)
-    return called, now if raw else b""

@@ -23,28 +23,54 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from uuid import UUID
 
 from ..kernel.errors import OnexError, ReducerFailed
+from ..kernel.search import SearchPlan
 from ..kernel.user_code import caught
-from ..ports import Store, Stored
+from ..ports import Env, Store, Stored
 from .action_checks import Rules
 from .crash_counts import CrashCounts, action_name
 from .fold import Folded, fold
-from .mailbox import Entry, Mailboxes, Pending
+from .mailbox import Entry, Mailboxes
 from .metrics import Counters, Events
+from .payload_reading import read_again
+from .pending import Pending
 from .quotas import CountOpen, CountOpenIntents
+from .registry import ReducerRegistry, Workflow
+from .versions import CodeNotAtHand
 
 Taken = list[tuple[Entry, list[Pending]]]
 
 
 class FaultIsolation:
-    """``rules[workflow type]`` are given when the engine has taken its store."""
+    """``rules[workflow.rules]`` are given when the engine has its store, and with each version that it learns."""
 
     def __init__(
-        self, store: Store, mailboxes: Mailboxes, crash_counts: CrashCounts, events: Events, count_open: CountOpen
+        self,
+        store: Store,
+        registry: ReducerRegistry,
+        mailboxes: Mailboxes,
+        crash_counts: CrashCounts,
+        events: Events,
+        count_open: CountOpen,
+        counters: Counters,
     ) -> None:
+        self._registry = registry
         self.rules: dict[str, Rules] = {}
+        self.plans: Mapping[str, SearchPlan] = {}
         self._store, self._mailboxes, self._crash_counts, self._events = store, mailboxes, crash_counts, events
         self._count_open = count_open
-        self.counters = Counters()
+        self.counters = counters
+
+    async def number(self, workflow: Workflow, env: Env, *, check_all: bool) -> None:
+        """The store's number for this code. Raises what the store raises."""
+        code_id, env_id = await self._store.intern(workflow.code, env)
+        self._registry.number(code_id, workflow)
+        plan = self.plans.get(workflow.code.workflow_type)
+        if plan is not None and workflow.variant:
+            try:  # its states may have other fields than those that the store is searched by
+                plan.read(workflow.reducer.initial())
+            except AttributeError:
+                plan = None
+        self.rules[workflow.rules] = Rules(code_id, env_id, 0, check_all, plan)
 
     @property
     def looks_for_crashes(self) -> bool:
@@ -89,6 +115,7 @@ class FaultIsolation:
         self.counters.cache_hits += len(taken) - len(cold)
         self.counters.cache_misses += len(stored)
         rules = {name: rules._replace(now_us=now_us) for name, rules in self.rules.items()}
+        refusals = dict(refusals)
         folds: list[Folded] = []
         failed: list[tuple[int, str]] = []
         uncounted: list[int] = []
@@ -96,18 +123,20 @@ class FaultIsolation:
         with self._crash_counts.running(_names(taken, refusals)) as unseen:
             for entry in cold:
                 self._load(entry, stored.get(entry.key))
+            if self._registry.several:
+                self._choose(taken, refusals)
             releasing = [entry for entry, _ in taken if entry.release]
             for at, (entry, pendings) in enumerate(taken):
                 try:
-                    folds.append(fold(entry, pendings, rules[entry.key.workflow_type], refusals, retries))
+                    folds.append(fold(entry, pendings, rules[entry.workflow.rules], refusals, retries))
                 except CountOpenIntents:
                     uncounted.append(at)
-                    folds.append(Folded(entry, (), rules[entry.key.workflow_type], refusals, ()))
+                    folds.append(Folded(entry, (), rules[entry.workflow.rules], refusals, ()))
                 except BaseException as error:
                     if not alone:
                         raise
                     failed.append((at, caught(error)))
-                    folds.append(Folded(entry, (), rules[entry.key.workflow_type], refusals, ()))
+                    folds.append(Folded(entry, (), rules[entry.workflow.rules], refusals, ()))
             if self._crash_counts.crashes:
                 unseen.update([action_name(one) for folded in folds for one in folded.unseen])
         if postponed is not None:
@@ -123,7 +152,7 @@ class FaultIsolation:
             with self._crash_counts.running(_names([taken[at]], refusals)) as unseen:
                 again()
                 try:
-                    folds[at] = fold(entry, pendings, rules[entry.key.workflow_type], refusals, pendings)
+                    folds[at] = fold(entry, pendings, rules[entry.workflow.rules], refusals, pendings)
                     unseen.update([action_name(one) for one in folds[at].unseen])
                 except BaseException as error:
                     failed.append((at, caught(error)))
@@ -169,7 +198,7 @@ class FaultIsolation:
         cause: str,
     ) -> Folded:
         """``fold`` without the actions with which it raises. Raises what it raises when it does so without any."""
-        rules, refused = self.rules[entry.key.workflow_type], dict(refusals)
+        rules, refused = self.rules[entry.workflow.rules], dict(refusals)
 
         def again(some: Sequence[Pending]) -> Folded:
             reload()
@@ -199,6 +228,33 @@ class FaultIsolation:
                 if not most:
                     raise
 
+    def _choose(self, taken: Taken, refusals: dict[Pending, OnexError]) -> None:
+        """Each instance runs on its version (``versions``), and what came for it is read by that. ``refusals`` gets the rest."""
+        for entry, pendings in taken:
+            loaded = entry.loaded
+            assert loaded is not None, "what is folded was loaded"
+            waits = isinstance(loaded.unreadable, CodeNotAtHand)
+            try:
+                workflow = self._registry.chosen(entry.key, loaded.code_id if loaded.version else 0)
+            except CodeNotAtHand as error:
+                entry.loaded = loaded._replace(unreadable=error)
+                continue
+            if workflow is not entry.workflow or waits:
+                entry.run_on(workflow)
+                self._release_for_other_code(entry)
+            for one in pendings:
+                if one.read_by is not workflow and one not in refusals:
+                    try:
+                        read_again(one, workflow)
+                    except OnexError as error:
+                        refusals[one] = error
+
+    def _release_for_other_code(self, entry: Entry) -> None:
+        loaded = entry.loaded
+        assert loaded is not None, "it was loaded"
+        if loaded.code_id != self.rules[entry.workflow.rules].code_id and (loaded.failures or loaded.held):
+            entry.release = True  # new code ends a hold; what fails under it is counted anew
+
     def _load(self, entry: Entry, stored: Stored | None) -> None:
         """Decode what was loaded. One that cannot be read is refused what comes for it; its neighbours go on."""
         loaded = entry.load(stored)
@@ -206,8 +262,8 @@ class FaultIsolation:
             entry.use.loaded(loaded.version)
         if loaded.unreadable is not None:
             self._events("state_unreadable", key=str(entry.key), error=loaded.unreadable.message)
-        if loaded.code_id != self.rules[entry.key.workflow_type].code_id and (loaded.failures or loaded.held):
-            entry.release = True  # new code ends a hold; what fails under it is counted anew
+        if not self._registry.several:
+            self._release_for_other_code(entry)
 
 
 def _names(taken: Sequence[tuple[Entry, Sequence[Pending]]], refusals: Mapping[Pending, OnexError]) -> list[bytes]:

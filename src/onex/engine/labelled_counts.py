@@ -15,8 +15,8 @@ from typing import Final, TypeVar
 
 from ..kernel.errors import OnexError, Refused, ValidationError, WorkflowExecutionError
 from ..ports import Clock
-from .mailbox import Answer, Committed, Pending
 from .metrics import Latency
+from .pending import Answer, Committed, Pending
 
 LABELS_MOST: Final = 500
 OTHER: Final = "other"

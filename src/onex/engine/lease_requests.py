@@ -20,7 +20,7 @@ from ..ports import InboxRow
 from .arguments import checked, client_issuer, moment_us, plain, seconds, uuid_bytes, workflow_key
 from .encode import body_hash, encode_payload, json_bytes, read_payload
 from .intake import Intake
-from .mailbox import Answer, Pending
+from .pending import Answer, Pending
 
 
 def lease_request(

@@ -18,113 +18,20 @@ What may go wrong, and why the end is still right:
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Container, Mapping, Sequence, Set
-from dataclasses import KW_ONLY, dataclass
 from typing import Final, NamedTuple
-from uuid import UUID
 
-from pydantic import BaseModel
-
-from ..kernel.action import ID_BYTES, WorkflowKey
-from ..kernel.errors import DuplicateActionError, OnexError, StateConsistencyError
-from ..kernel.lease import WorkflowLease
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import OnexError, StateConsistencyError
 from ..kernel.route import shard_of
 from ..kernel.step import State
 from ..kernel.user_code import caught
-from ..ports import LogRow, NewBlob, Pointer, Position, Stored
+from ..ports import Stored
+from .pending import Pending
 from .quotas import quota_use
 from .registry import ReducerRegistry, Workflow
 from .schema_upgrade import TimerWait, current_timers, stored_state
-
-
-class Committed(NamedTuple):
-    """An action is durable. ``duplicate``: it was so before this call, and this is the first answer again."""
-
-    key: WorkflowKey
-    version: int
-    position: Position
-    status: str
-    duplicate: bool = False
-
-
-Answer = Committed | WorkflowLease | OnexError
-
-
-@dataclass(slots=True, eq=False)
-class Pending:
-    """An accepted action on its way to a commit. Nothing of it changes after it was made, but its answer.
-
-    What becomes of it on the way (a refusal, a retry) is kept beside it: ``Extras.refused``, ``Folded``, ``Retry``.
-    ``settles`` is the outbox row that an outcome, a timer or a message ends. ``sent``: it is a message of another instance,
-    judged like anybody's action though it settles a row. ``refusal``: it could not be read, and is answered with this.
-    ``given_id``: the log may hold its id already, so the log is asked before it is refused. ``ticket``: its inbox row, or 0;
-    ``shard``: that row's. ``attempt``: which try of its intent an outcome comes from, else 0. ``comes_again``: a bus brings it
-    again after a crash. ``cause`` is as in ``LogRow``. ``internal``: what alone may bring this trigger from a client; else ''.
-    """
-
-    key: Final[WorkflowKey]
-    kind: Final[str]
-    payload: Final[BaseModel]
-    _: KW_ONLY
-    id: Final[bytes]
-    given_id: Final[bool]
-    issued_us: Final[int]
-    correlation: Final[bytes]
-    body: Final[bytes]
-    body_hash: Final[bytes]
-    accepted_s: Final[float]
-    issuer: Final[str] = ""
-    cause: Final[bytes | None] = None
-    expires_us: Final[int] = 0
-    lease_id: Final[bytes | None] = None
-    epoch: Final[int | None] = None
-    expected_version: Final[int | None] = None
-    settles: Final[Pointer | None] = None
-    sent: Final[bool] = False
-    timer: Final[str] = ""
-    blobs: Final[tuple[NewBlob, ...]] = ()
-    ticket: Final[int] = 0
-    shard: Final[int] = 0
-    attempt: Final[int] = 0
-    refusal: Final[OnexError | None] = None
-    internal: Final[str] = ""
-    comes_again: Final[bool] = False
-    answer: Answer | None = None
-    _waiters: tuple[asyncio.Future[None], ...] = ()
-
-    async def answered(self) -> Answer:
-        """Wait for the answer; a cancelled wait withdraws nothing."""
-        while self.answer is None:
-            # a future of its own: others may wait for the same action, and cancelling one must not answer them
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters += (future,)
-            await future
-        return self.answer
-
-    def is_of(self, row: LogRow) -> bool:
-        """Whether ``row``, applied under the same id, is this action: the same body, or the same message of the same intent.
-
-        A message of ours that is sent again after a release may be called otherwise, or carry what a migration made of it.
-        """
-        again = self.sent and self.cause is not None and row.issuer == self.issuer
-        again = again and row.cause_id == (self.cause or b"")[:ID_BYTES]
-        return row.body_hash == self.body_hash or again
-
-    def reused(self) -> DuplicateActionError:
-        """Its refusal, when its id stands for another body."""
-        return DuplicateActionError(
-            f"action id {UUID(bytes=self.id)} was used before for {self.key} with another body; send a new id",
-            action_id=self.id.hex(),
-        )
-
-    def resolve(self, answer: Answer) -> None:
-        self.answer = answer
-        for future in self._waiters:
-            if not future.done():
-                future.set_result(None)
-
 
 # What takes up memory beside the bytes of a state, in CPython 3.11: an entry with its key and what stands in it of an
 # instance; an object with its fields' names; a value of a list or field.
@@ -180,21 +87,38 @@ class Entry:
         """The store is asked again before the next fold."""
         self.loaded = None
 
+    def _decoded(
+        self, version: int, schema: int, data: bytes, waits: Mapping[str, TimerWait]
+    ) -> tuple[State | None, Mapping[str, TimerWait], OnexError | None]:
+        """State, timers, and why the state cannot be read. Raises nothing."""
+        state, timers = None, NO_TIMERS
+        try:
+            if waits:
+                timers = current_timers(self.workflow, waits)
+            state = stored_state(self.workflow, schema, data) if version else self.initial_state()
+        except OnexError as error:
+            return None, timers, error
+        except BaseException as error:  # user code may raise anything: a validator of the state, a migration
+            why = f"the stored state of {self.key} cannot be read: {caught(error)}"
+            return None, timers, StateConsistencyError(why)
+        return state, timers, None
+
+    def run_on(self, workflow: Workflow) -> None:
+        """From now on this version judges it: its state, as the last fold left it, is decoded again. Raises nothing."""
+        loaded = self.loaded
+        assert loaded is not None, "a version is chosen for what was loaded"
+        self.workflow, self.use = workflow, quota_use(workflow.limits)
+        if self.use is not None:
+            self.use.loaded(loaded.version)
+        state, timers, unreadable = self._decoded(
+            loaded.version, loaded.state_schema, loaded.state_bytes, loaded.timers
+        )
+        self.loaded = loaded._replace(state=state, timers=timers, unreadable=unreadable)
+
     def load(self, stored: Stored | None) -> Loaded:
         """Take what the store holds. Raises nothing: what this code cannot read becomes ``unreadable``."""
-        version, state, unreadable = 0 if stored is None else stored.version, None, None
-        timers: Mapping[str, TimerWait] = NO_TIMERS
-        try:
-            if stored is not None and stored.timers:
-                timers = current_timers(self.workflow, stored.timers)
-            if stored is None or version == 0:
-                state = self.initial_state()
-            else:
-                state = stored_state(self.workflow, stored.state_schema, stored.state)
-        except OnexError as error:
-            unreadable = error
-        except BaseException as error:  # user code may raise anything: a validator of the state, a migration
-            unreadable = StateConsistencyError(f"the stored state of {self.key} cannot be read: {caught(error)}")
+        version, schema, data = (0, 0, b"") if stored is None else (stored.version, stored.state_schema, stored.state)
+        state, timers, unreadable = self._decoded(version, schema, data, NO_TIMERS if stored is None else stored.timers)
         if stored is None:
             self.loaded = Loaded(None, 0, 0, state, unreadable=unreadable)
         else:

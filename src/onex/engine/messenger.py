@@ -24,8 +24,9 @@ from ..kernel.action import ModelAction, Payload
 from ..kernel.errors import OnexError
 from ..ports import Clock, InboxRow, Sender
 from .encode import json_bytes, read_payload
-from .intake import Intake, PayloadInput, write_wire
-from .mailbox import Pending
+from .intake import Intake, write_wire
+from .payload_reading import PayloadInput
+from .pending import Pending
 from .task_supervisor import TaskSupervisor
 from .wire_support import MESSAGE
 

@@ -42,13 +42,14 @@ from .delivery import Delivery
 from .dispatch import ReducerService
 from .held_lease import EngineLeases
 from .inbox import Inbox
-from .intake import Intake, PayloadInput
+from .intake import Intake
 from .limits import Limits
 from .log_tail import ChangeSignal, LogTail, ShardSignals
-from .mailbox import Committed
 from .messenger import AnswerSignal
 from .metrics import Counters
 from .operator_requests import request_handlers
+from .payload_reading import PayloadInput
+from .pending import Committed
 from .quotas import count_open
 from .refold import state_at
 from .registry import ReducerRegistry
@@ -252,7 +253,7 @@ class ReducerPatternEngine(EngineLeases):
         stored, self.counters.states_read = await self.stored(key), self.counters.states_read + 1
         if stored is None or stored.version == 0:
             return None
-        return stored_state(self.registry[stored.key.workflow_type], stored.state_schema, stored.state)
+        return stored_state(self.registry.chosen(stored.key, stored.code_id), stored.state_schema, stored.state)
 
     async def wait(self, key: WorkflowKey | str, until: str = TERMINAL, timeout_s: float = 30.0) -> Stored:
         """The row once its status is ``until``, or any terminal one. ``timeout_s`` may be ``math.inf``.

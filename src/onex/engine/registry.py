@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ..kernel.action import WorkflowKey
 from ..kernel.errors import InvalidStateTransitionError, UnknownWorkflow
 from ..kernel.migration import Migrations
 from ..kernel.quota import NO_LIMITS, ResourceLimits
@@ -41,6 +42,15 @@ class Workflow:
     """Topics whose messages become its actions."""
     search: SearchPlan | None = None
     """How its search fields are read, where it has any."""
+    pinned: bool = False
+    """An instance keeps this code for life (promise 44)."""
+    variant: str = ""
+    """Of a version beside the app's own: what tells it from others of its type. '' for the app's own."""
+
+    @property
+    def rules(self) -> str:
+        """Under which name the rules of its folds stand."""
+        return self.variant or self.code.workflow_type
 
     def payload_model(self, trigger: str) -> type[BaseModel]:
         """Raises InvalidStateTransitionError for a trigger the contract does not have, in any status."""
@@ -67,6 +77,8 @@ class ReducerRegistry:
 
     def __init__(self, workflows: tuple[Workflow, ...] = ()) -> None:
         self._by_type: dict[str, Workflow] = {}
+        self.several = False
+        """Whether an instance may run on other code than ``registry[workflow_type]``."""
         self.internal: Mapping[str, Mapping[str, str]] = {}
         """``internal[workflow type][trigger] -> what brings it``: no client may submit these (promise 43)."""
         for workflow in workflows:
@@ -78,6 +90,9 @@ class ReducerRegistry:
         if name in self._by_type:
             raise UnknownWorkflow(f"two reducers are named {name!r}; a workflow type names one")
         self._by_type[name] = workflow
+        self._find_internal()
+
+    def _find_internal(self) -> None:
         found = internal_triggers({of: one.reducer.intents for of, one in self._by_type.items()})
         self.internal = {
             of: {trigger: by for trigger, by in brought.items() if trigger not in self._by_type[of].public}
@@ -94,6 +109,22 @@ class ReducerRegistry:
                 f"no reducer for workflow type {workflow_type!r}; this app has {known}", workflow_type=workflow_type
             ) from None
 
+    def chosen(self, key: WorkflowKey, code_id: int) -> Workflow:
+        """What judges this instance, which stands on the store's code ``code_id``. Raises UnknownWorkflow."""
+        return self[key.workflow_type]
+
+    def at_hand(self, workflow_type: str) -> tuple[Workflow, ...]:
+        """Every version of this type. Raises UnknownWorkflow."""
+        return (self[workflow_type],)
+
+    @property
+    def every(self) -> tuple[Workflow, ...]:
+        """Every version of every type."""
+        return self.workflows
+
+    def number(self, code_id: int, workflow: Workflow) -> None:
+        """``code_id`` is the store's number for its code."""
+
     def find(self, workflow_type: str) -> Workflow | None:
         """The same, and None for a type that has no reducer here."""
         return self._by_type.get(workflow_type)
@@ -106,7 +137,7 @@ class ReducerRegistry:
         """``policies[workflow type, target]``, of the targets that have one."""
         return {
             (name, target): policy
-            for name, workflow in self._by_type.items()
+            for name, workflow in [(one.code.workflow_type, one) for one in reversed(self.every)]
             for target, policy in workflow.policies.items()
         }
 

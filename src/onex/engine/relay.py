@@ -49,8 +49,8 @@ from .delivery import PROGRESS, Delivery
 from .delivery_queue import DeliveryQueue
 from .dispatch import ReducerService
 from .effect_runs import EffectRuns
-from .mailbox import Pending
 from .messenger import AnswerSignal, Messenger
+from .pending import Pending
 from .running_tries import RunningTries
 from .takeover import Takeover
 from .target_gate import TargetStatus, report_breaker

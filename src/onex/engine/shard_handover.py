@@ -28,7 +28,7 @@ from ..ports import Pointer
 from .batch import CommitListener, Extras
 from .conflict_backoff import ConflictBackoff
 from .fold_ahead import FoldAhead
-from .mailbox import Answer, Pending
+from .pending import Answer, Pending
 from .side_writes import SideWrites, finish
 from .unknown_commits import UnknownCommits
 

@@ -103,7 +103,7 @@ class Takeover:
         Names are compared as today's code calls them: a step of an older schema may have used another one.
         """
         after = row.version
-        migrations = self.service.registry[row.key.workflow_type].migrations
+        migrations = self.service.registry.chosen(row.key, row.code_id).migrations
         called = migrations.names.timers.get(row.timer, row.timer)
         while entries := await self.reader.history(row.key, after, PAGE):
             for entry in entries:

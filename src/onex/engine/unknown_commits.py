@@ -26,7 +26,8 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
 from ..ports import Applied, KeyChange, Position, Store
 from .batch import Batch, CommitListener
-from .mailbox import Mailboxes, Pending
+from .mailbox import Mailboxes
+from .pending import Pending
 
 
 class WrittenRefusal(NamedTuple):

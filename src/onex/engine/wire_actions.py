@@ -15,7 +15,7 @@ from ..ports import Reader
 from .arguments import plain
 from .encode import json_bytes, read_payload
 from .intake import Intake
-from .mailbox import Pending
+from .pending import Pending
 from .refold import proven_state_at
 from .wire_support import unsupported
 

@@ -269,6 +269,10 @@ class EngineMetrics:
         )
 
     def _process(self) -> Iterator[Metric]:
+        rollout = self._engine.rollout
+        if rollout is not None and rollout.shown is not None and rollout.shown.dashboard:
+            share = {(rollout.shown.status,): rollout.shown.share}
+            yield _gauge("onex_rollout_share_percent", "Of the instances that begin under it.", share, ("status",))
         yield _gauge("onex_store_up", "1 when the store has answered.", {(): int(self._stored.up)})
         yield _gauge("onex_shards_owned", "Shards of this process.", {(): len(self._engine.service.fences)})
         if self._lag is not None:

@@ -36,7 +36,7 @@ from pydantic_core import from_json
 from ..contracts.model.reducer_pattern import ModelContractReducerPattern
 from ..engine.circuit_breaker import CircuitBreaker
 from ..engine.held_lease import Orchestrated
-from ..engine.mailbox import Committed
+from ..engine.pending import Committed
 from ..engine.wire_support import unsupported
 from ..kernel.action import EnumActionType, ModelAction, WorkflowKey
 from ..kernel.errors import (

@@ -135,7 +135,12 @@ class WhatIfRun:
         finally:
             for folder in folders:
                 folder.close(grace_s)
-        return WhatIfOutcome(merged(self._summaries.values(), self._task.kept), fired, rounds, self._written())
+        return WhatIfOutcome(self.tally, fired, rounds, self._written())
+
+    @property
+    def tally(self) -> WhatIfSummary:
+        """What was added up so far: of a run that ``went`` has ended, too."""
+        return merged(self._summaries.values(), self._task.kept)
 
     def _rounds(self, folders: Sequence[_Folder]) -> int:
         todo, number = self._types, 1

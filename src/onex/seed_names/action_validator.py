@@ -8,8 +8,8 @@ called first: it tells early, and costs a read.
 from __future__ import annotations
 
 from ..engine.arguments import checked, workflow_key
-from ..engine.mailbox import Committed
 from ..engine.pattern_engine import ReducerPatternEngine
+from ..engine.pending import Committed
 from ..kernel.action import ModelAction, micros
 from ..kernel.errors import ActionExpiredError
 from ..kernel.lease import Lease, command_refusal

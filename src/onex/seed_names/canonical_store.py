@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic_core import from_json
 
 from ..engine.arguments import checked, count, text, uuid_bytes, workflow_key
-from ..engine.intake import PayloadInput
-from ..engine.mailbox import Committed
 from ..engine.pattern_engine import ReducerPatternEngine
+from ..engine.payload_reading import PayloadInput
+from ..engine.pending import Committed
 from ..kernel.action import EPOCH, WorkflowKey, micros
 from ..kernel.errors import ValidationError
 from ..ports import LogEntry, Position, Projections, Stored

@@ -18,9 +18,9 @@ from uuid import UUID
 
 from ..engine.arguments import checked, seconds, workflow_key
 from ..engine.held_lease import HeldLease
-from ..engine.intake import PayloadInput
-from ..engine.mailbox import Committed
 from ..engine.pattern_engine import ReducerPatternEngine
+from ..engine.payload_reading import PayloadInput
+from ..engine.pending import Committed
 from ..engine.quotas import count_open
 from ..kernel.action import WorkflowKey
 from ..kernel.quota import ResourceLimits

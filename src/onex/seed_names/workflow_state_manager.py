@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from ..engine.mailbox import Committed
 from ..engine.pattern_engine import ReducerPatternEngine
+from ..engine.pending import Committed
 from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.step import State
 from .action_validator import ActionValidator

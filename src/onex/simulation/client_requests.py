@@ -10,8 +10,8 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, JsonValue
 
-from ..engine.mailbox import Committed
 from ..engine.pattern_engine import ReducerPatternEngine
+from ..engine.pending import Committed
 from ..kernel.action import NOTHING, WorkflowKey
 from ..kernel.errors import OnexError, ValidationError
 from .host import current_host

@@ -28,7 +28,7 @@ import orjson
 from blake3 import blake3
 
 from ..engine.encode import named_blobs
-from ..engine.mailbox import Committed
+from ..engine.pending import Committed
 from ..engine.registry import ReducerRegistry, Workflow
 from ..engine.takeover import CRASHES_ALONE
 from ..kernel.action import OutcomeOf, WorkflowKey

@@ -40,10 +40,10 @@ from ..app import App, load_app
 from ..contracts.model.schedule import SCHEDULE
 from ..engine.arguments import workflow_key
 from ..engine.awaited_status import TERMINAL
-from ..engine.intake import PayloadInput
 from ..engine.limits import Limits
-from ..engine.mailbox import Committed
 from ..engine.pattern_engine import ReducerPatternEngine
+from ..engine.payload_reading import PayloadInput
+from ..engine.pending import Committed
 from ..engine.registry import ReducerRegistry
 from ..kernel.action import EPOCH, WorkflowKey, micros
 from ..kernel.errors import EffectFailed, OnexError, ValidationError

@@ -44,9 +44,10 @@ from ..engine.awaited_status import TERMINAL, AwaitedStatus
 from ..engine.batch import committed_of
 from ..engine.encode import check_json, encode_payload
 from ..engine.held_lease import LeaseGiver
-from ..engine.intake import PayloadInput, write_wire
+from ..engine.intake import write_wire
 from ..engine.lease_requests import lease_of_json
-from ..engine.mailbox import Committed
+from ..engine.payload_reading import PayloadInput
+from ..engine.pending import Committed
 from ..engine.registry import ReducerRegistry
 from ..engine.schema_upgrade import stored_state
 from ..kernel.action import EPOCH, EnumActionStatus, ModelAction, WorkflowKey

@@ -29,12 +29,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 from uuid import uuid4
 
 from ..adapters.clock import SystemClock, UuidV7
 from ..adapters.interpreter import OwnInterpreter
-from ..adapters.memory.store import MemoryStore
 from ..adapters.watchdog import Watchdog
 from ..adapters.worker_pool import WorkerPool
 from ..app import App, load_app
@@ -55,37 +54,30 @@ from ..kernel.errors import DatabaseConnectionError, OnexError, OwnershipLost, V
 from ..kernel.finding import Finding
 from ..kernel.membership import Worker
 from ..nodes.given import GivenEffect
-from ..ports import Env, Projections, SearchTables, Sender, ShardLeases, Store, Telemetry
+from ..ports import Env, Projections, Sender, ShardLeases, Store, Telemetry
 from ..replay.stranded_rows import Stranded, stranded
 from ..settings import Settings, read_settings
 from .alert_workflows import alert_workflows
 from .bus import ConnectedBus, connected_bus
 from .compute_workers import reached_workers
 from .effect_threads import EffectThreads
-from .encrypted import encrypted
 from .engine_limits import limits_of
 from .environment import environment
 from .erasing import serve_erasure
+from .rollout import RolloutFollower, followed
 from .schedules import Schedules, schedules_of
 from .served import ServedApp, check_targets
 from .store_access import (
-    ReadableStore,
+    OwnerStore,
     SharedStore,
     StoreBlobs,
     StoreUrl,
-    open_kept,
+    open_owned,
     open_shared,
     owned_elsewhere,
 )
 
 LEASE_S = 3.4
-
-
-class OwnerStore(Store, ReadableStore, SearchTables, Protocol):
-    """A store for its owner, who reads it too."""
-
-    def crash_file(self) -> int | None:
-        """As of a KeptStore."""
 
 
 class WiredEngine(ReducerPatternEngine):
@@ -114,6 +106,7 @@ class WiredEngine(ReducerPatternEngine):
         self.stranded: tuple[Stranded, ...] = ()
         self.findings: Sequence[Finding] = ()  # warnings of the app
         self.bus: ConnectedBus | None = None
+        self.rollout: RolloutFollower | None = None
         self._projections: dict[str, Materializer] = {}
         self.schedules: Schedules | None = None
         self._search = self.service.search = SearchFields(store, registry, self.clock, self.service.events)
@@ -198,6 +191,8 @@ class WiredEngine(ReducerPatternEngine):
 
     async def _close(self) -> None:
         try:
+            if self.rollout is not None:
+                await self.rollout.close()
             if self.bus is not None:
                 await self.bus.close()
             for view in self._projections.values():
@@ -223,6 +218,8 @@ async def open(
     secrets: Secrets | None = None,
     ends_process: bool = False,
     alerts: ModelAlerts | None = None,
+    also: Sequence[Path | str] = (),
+    releases: Path | None = None,
 ) -> WiredEngine:
     """An engine that owns the store and runs the app: ``async with await onex.open(app="shop") as engine``.
 
@@ -239,10 +236,12 @@ async def open(
     the store, DatabaseConnectionError, BusRefused, DependencyResolutionError for a built-in effect whose extra is missing.
     """
     store_url = store_url or read_settings().store_url
-    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry, secrets, bus, ends_process, alerts)
+    wanted = _Wanted(
+        app, workers, executors or {}, limits, check_all, telemetry, secrets, bus, ends_process, alerts, also, releases
+    )
 
     try:
-        return await _open(wanted, lambda: _open_store(StoreUrl.parse(store_url)), lambda one: one.start(_about()))
+        return await _open(wanted, lambda: open_owned(StoreUrl.parse(store_url)), lambda one: one.start(_about()))
     except OwnershipLost as error:
         if isinstance(error, DatabaseConnectionError):
             raise
@@ -263,6 +262,8 @@ async def open_worker(
     secrets: Secrets | None = None,
     ends_process: bool = False,
     alerts: ModelAlerts | None = None,
+    also: Sequence[Path | str] = (),
+    releases: Path | None = None,
 ) -> WiredEngine:
     """An engine that shares a PostgreSQL store with others: it judges the instances of its shards, which come and go.
 
@@ -271,7 +272,9 @@ async def open_worker(
     OwnershipLost where one engine has the store for itself, and what ``open`` raises.
     """
     url = StoreUrl.parse(store_url or read_settings().store_url)
-    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry, secrets, bus, ends_process, alerts)
+    wanted = _Wanted(
+        app, workers, executors or {}, limits, check_all, telemetry, secrets, bus, ends_process, alerts, also, releases
+    )
     worker = Worker(uuid4().hex, lease_s, _about())
     opened: list[SharedStore] = []
 
@@ -299,6 +302,8 @@ class _Wanted(NamedTuple):
     bus: EventBus | str | None
     ends_process: bool
     alerts: ModelAlerts | None
+    also: Sequence[Path | str]
+    releases: Path | None
 
 
 async def _open(
@@ -310,18 +315,20 @@ async def _open(
     bus = settings.bus_url if bus is None else bus
     loaded = app if isinstance(app, App) else load_app(app, tuple(given))
     check_targets(loaded, given)
+    others = [load_app(one, tuple(given)) for one in wanted.also]
     store = await open_store()
     pool: WorkerPool | None = None
     watchdog: Watchdog | None = None
     engine: WiredEngine | None = None
     try:
-        if any(one.computes for one in loaded.workflows.values()):
+        if wanted.releases or any(one.computes for app in (loaded, *others) for one in app.workflows.values()):
             pool = await reached_workers(workers or settings.workers)
         watchdog = Watchdog(settings.step_budget_s)
         blobs = StoreBlobs(store)
         effects = EffectContext(blobs, SystemClock(), secrets=secrets, telemetry=telemetry)
-        loaded, schedules = await schedules_of(loaded, store)
-        registry = ServedApp(loaded, blobs, EffectThreads(), pool, given, watchdog, effects, schedules).registry()
+        served = ServedApp(loaded, blobs, EffectThreads(), pool, given, watchdog, effects)
+        scheduled, schedules = await schedules_of(loaded, store)
+        registry = served._replace(app=scheduled, schedules=schedules).registry(others)
         for workflow in alert_workflows(wanted.alerts, blobs, watchdog, effects):
             registry.register(workflow)
         effects.bus.check(has_bus=bool(bus))
@@ -341,8 +348,12 @@ async def _open(
         if wanted.ends_process:
             engine.service.crash_counts.owned = partial(watchdog.may_end_process, store.crash_file)
         engine.schedules = schedules.connected(engine)
+        if wanted.releases is not None:
+            engine.rollout = await followed(engine, store, served, wanted.releases)
         await begin(engine)
         schedules.start()
+        if engine.rollout is not None:
+            engine.rollout.start()
         if bus:
             await engine.connect(bus)
     except BaseException:
@@ -379,10 +390,3 @@ async def _finish(closing: Coroutine[None, None, None]) -> None:
             await asyncio.shield(task)
     if not task.cancelled():
         task.exception()  # marks it as retrieved: the error that made us close is the one to raise
-
-
-async def _open_store(url: StoreUrl) -> OwnerStore:
-    if url.kind == "memory":
-        return await encrypted(MemoryStore(), read_only=False)
-    url.make_folder()
-    return await open_kept(url)

@@ -25,8 +25,8 @@ from pydantic import JsonValue
 from ..adapters.clock import SystemClock, UuidV7
 from ..engine.arguments import checked, count, seconds, text, trigger, uuid_bytes, workflow_key
 from ..engine.awaited_status import TERMINAL, AwaitedStatus
-from ..engine.intake import PayloadInput
-from ..engine.mailbox import Committed
+from ..engine.payload_reading import PayloadInput
+from ..engine.pending import Committed
 from ..engine.registry import ReducerRegistry
 from ..kernel.action import WorkflowKey, micros
 from ..kernel.errors import (

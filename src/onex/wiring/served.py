@@ -7,7 +7,7 @@ A target that no intent has is refused: a misspelled one would leave the real fu
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,8 +18,9 @@ from ..app import App, LoadedWorkflow
 from ..contracts.guard.problem import suggest
 from ..effects.build import built_executor
 from ..effects.context import EffectContext
-from ..engine.registry import ReducerRegistry, Workflow
+from ..engine.registry import Workflow
 from ..engine.step_budget import Budgeted
+from ..engine.versions import Versions
 from ..kernel.errors import EffectFailed
 from ..kernel.intent import EnumIntentType, EnumOutcome, ModelIntent
 from ..kernel.migration import Migrations
@@ -89,10 +90,14 @@ class ServedApp(NamedTuple):
     context: EffectContext | None
     schedules: Schedules | None = None
 
-    def registry(self) -> ReducerRegistry:
-        """Raises InvalidExecutor."""
+    def registry(self, others: Sequence[App] = ()) -> Versions:
+        """``others``: versions of the app beside it, whose instances it serves too. Raises InvalidExecutor."""
         check_targets(self.app, self.given)
-        return ReducerRegistry(tuple(map(self._workflow, self.app.workflows.values())))
+        return Versions(self.workflows(), [one for app in others for one in self._replace(app=app).workflows()])
+
+    def workflows(self) -> Iterator[Workflow]:
+        """Each workflow of the app, with what serves its intents."""
+        return map(self._workflow, self.app.workflows.values())
 
     def _workflow(self, one: LoadedWorkflow) -> Workflow:
         executors: dict[str, Executor] = {}
@@ -131,7 +136,7 @@ class ServedApp(NamedTuple):
         asked = {spec.target for spec in one.reducer.intents.by_name.values()}
         all_fired = {} if self.schedules is None else self.schedules.effects
         fired = {target: effect for target, effect in all_fired.items() if target in asked}
-        for target, given in {**fired, **self.given}.items():
+        for target, given in {**fired, **self.given}.items():  # of another version it may be a target too many
             executors[target] = given_executor(
                 given, target, at_once.get(target, 1), self.blobs, self.run_sync, result_model, events
             )
@@ -151,4 +156,5 @@ class ServedApp(NamedTuple):
             one.ends,
             one.consumed,
             one.search,
+            one.pinned,
         )

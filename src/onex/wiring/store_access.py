@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from ..adapters.clock import UuidV7
+from ..adapters.memory.store import MemoryStore
 from ..adapters.owner_lock import holders_of, lock_path, owner_of
 from ..adapters.postgres.address import SCHEMES, Address, owner_file
 from ..adapters.sqlite.location import real_path
@@ -145,6 +146,13 @@ class KeptStore(Store, Reader, CodeUses, Sender, Projections, Retention, SearchT
 
     def crash_file(self) -> int | None:
         """A descriptor for what this process says when it is ended; ``judged`` tells it to the next owner. None: nowhere."""
+
+
+class OwnerStore(Store, ReadableStore, Sender, SearchTables, Protocol):
+    """A store for its owner, who reads it too."""
+
+    def crash_file(self) -> int | None:
+        """As of a KeptStore."""
 
 
 class SharedStore(KeptStore, ShardLeases, Protocol):
@@ -295,3 +303,11 @@ def owned_elsewhere(store_url: str) -> OwnershipLost:
         )
     who = f"process {pid}" if pid else "another process"
     return OwnershipLost(f"{who} runs on {store_url}; stop it, or submit to it: onex submit KEY TRIGGER", pid=pid)
+
+
+async def open_owned(url: StoreUrl) -> OwnerStore:
+    """For an engine of its own; the folder of the default store is made. Raises DatabaseConnectionError."""
+    if url.kind == "memory":
+        return await encrypted(MemoryStore(), read_only=False)
+    url.make_folder()
+    return await open_kept(url)

@@ -221,6 +221,7 @@ class MemoryStore(MemoryLeases, MemoryRetention, MemorySearch):
         self.tables.outbox[pointer] = OutboxRow(
             pointer, entry.key, entry.version, row.action_id, row.correlation, row.intents, EnumOutboxState.WAITING,
             intent.priority, intent.due_us, 0, False, 0, intent.timer, b"", "", row.payload_schema,
+            code_id=entry.code_id,
         )  # fmt: skip
 
     def _note(self, note: Note) -> None:

@@ -42,7 +42,7 @@ _OUTBOX_OF: Final = """select o.n, o.ordinal, coalesce(w.workflow_type, '?'), co
   coalesce(l.version, 0), coalesce(l.action_id, ''::bytea), coalesce(l.correlation, ''::bytea),
   case when l.instance = o.instance then l.intents else ''::bytea end, o.state, o.priority, o.due_us, o.attempt, o.started,
   o.crashes, o.timer, o.result, o.error, coalesce(l.payload_schema, 1),
-  o.started and o.fence = (select s.fence from shards s where s.shard = o.n >> 48)
+  o.started and o.fence = (select s.fence from shards s where s.shard = o.n >> 48), coalesce(l.code_id, 0)
   from {} o left join log l on l.n = o.n left join workflow_state w on w.instance = o.instance"""
 _OUTBOX: Final = _OUTBOX_OF.format("outbox")
 # Shard by shard, until there are enough: a lateral join takes its left side in order, and stops at the limit. A shard of another

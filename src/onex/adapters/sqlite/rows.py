@@ -16,12 +16,12 @@ from ..sql_rows import OutboxColumns, StoredColumns, stored_of
 OUTBOX = """select o.n, o.ordinal, coalesce(w.workflow_type, '?'), coalesce(w.instance_id, o.instance), l.version,
   l.action_id, l.correlation, case when l.instance = o.instance then l.intents else x'' end, o.state, o.priority,
   o.due_us, o.attempt, o.started, o.crashes, o.timer, o.result, o.error, l.payload_schema,
-  coalesce(o.started and o.fence = (select fence from shards where shard = 0), 0)
+  coalesce(o.started and o.fence = (select fence from shards where shard = 0), 0), coalesce(l.code_id, 0)
   from outbox o left join log l on l.n = o.n left join workflow_state w on w.instance = o.instance"""
 STORED_TYPES: Final = (str, str, int, int, int, str, int, bytes, int, bytes, int, int, int, int, str)
 """The types of a row of ``workflow_state``, up to ``held``, in the order of ``STORED``."""
 OUTBOX_TYPES: Final = (
-    int, int, str, str, int, bytes, bytes, bytes, str, int, int, int, int, int, str, bytes, str, int, int
+    int, int, str, str, int, bytes, bytes, bytes, str, int, int, int, int, int, str, bytes, str, int, int, int
 )  # fmt: skip
 
 

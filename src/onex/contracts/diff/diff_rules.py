@@ -327,6 +327,7 @@ RULES: Mapping[str, DiffRule] = {
     **{f"ModelStartBatch.{field}": _STARTS for field in ModelStartBatch.model_fields},
     **{f"ModelStartRate.{field}": _STARTS for field in ModelStartRate.model_fields},
     **{f"ModelSchedule.{field}": _SCHEDULED for field in ModelSchedule.model_fields if field != "description"},
+    "ModelContractReducer.version_policy": DiffRule(adds("instances change to new code otherwise now")),
     **{f"ModelResourceLimits.{field}": DiffRule.always(_quota) for field in ModelResourceLimits.model_fields},
     "ModelContractReducer.intents": DiffRule(
         added=adds("{name} may be emitted too"), removed=breaks("{name} is no longer emitted")

@@ -205,6 +205,13 @@ class ModelContractReducer(ModelContractBase):
         ENGINE,
     ] = ()
     resource_limits: Annotated[ModelResourceLimits | None, ENGINE] = None
+    version_policy: Annotated[
+        Literal["follow", "pinned"],
+        Field(
+            description="follow: new code takes an instance over at its next action; pinned: it keeps its code for life"
+        ),
+        ENGINE,
+    ] = "follow"
     intents: Annotated[tuple[ModelIntentDeclaration, ...], Field(max_length=INTENTS_MAX), ENGINE] = ()
 
 
@@ -232,7 +239,8 @@ class ModelContractWorkflow(ModelOrchestration, ModelContractReducer):
 
     @property
     def decided(self) -> dict[str, JsonValue]:
-        """What its code is: all that is said, without what decides no state: how targets are reached, schedules, search."""
+        """What its code is: all that is said, without what decides no state: how targets are reached, schedules, search, and how
+        long a version stays."""
         calls = dict.fromkeys(BLOCKS, True)
         stage = {**calls, "compensate": calls}
         tasks = {"__all__": {**stage, "stages": {"__all__": stage}}}
@@ -244,6 +252,7 @@ class ModelContractWorkflow(ModelOrchestration, ModelContractReducer):
                 "event_bus": True,
                 "schedules": True,
                 "search": True,
+                "version_policy": True,
                 "intents": {"__all__": calls},
                 "tasks": tasks,
             },  # type: ignore[arg-type]  # as pydantic says

@@ -37,8 +37,8 @@ from ..crash_counts import message_name
 from ..dispatch import ReducerService
 from ..intake import write_wire
 from ..log_tail import ChangeSignal
-from ..mailbox import Pending
 from ..messenger import Messenger
+from ..pending import Pending
 from ..task_supervisor import TaskSupervisor
 from ..wire_actions import WireActions
 from .consumed_topics import TopicRoutes

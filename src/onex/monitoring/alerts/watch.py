@@ -32,8 +32,8 @@ from pydantic import JsonValue
 
 from ...contracts.alerts.alerts_model import SLA, ModelAlerts, ModelObjective, ModelRule
 from ...contracts.alerts.series import Labels, MetricSample, Point
-from ...engine.mailbox import Committed
 from ...engine.pattern_engine import ReducerPatternEngine
+from ...engine.pending import Committed
 from ...kernel.errors import DuplicateActionError, EngineClosed, OnexError
 from ...ports import Stored
 from ...workflows.alerts.onex_alert.payloads import EVERYBODY, AlertRule, Breached, Receiver, Recovered

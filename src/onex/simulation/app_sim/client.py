@@ -17,8 +17,8 @@ from uuid import UUID, uuid5
 import orjson
 from pydantic import BaseModel, JsonValue
 
-from ...engine.mailbox import Committed
 from ...engine.pattern_engine import ReducerPatternEngine
+from ...engine.pending import Committed
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import EngineClosed, InstanceHeld, OnexError
 from ...kernel.step import ROLLBACK, State
