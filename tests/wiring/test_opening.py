@@ -41,7 +41,7 @@ STEPS = {
     "the watchdog": (Watchdog, "__init__"),
     "the registry": (ReducerRegistry, "__init__"),
     "the environment": ("onex.wiring.engine", "environment"),
-    "the limits": ("onex.wiring.engine", "_limits"),
+    "the limits": ("onex.wiring.engine", "limits_of"),
     "the engine": (ReducerPatternEngine, "__init__"),
     "the start": (ReducerPatternEngine, "start"),
     "the relay's start": ("onex.engine.relay.IntentRelay", "start"),

@@ -115,7 +115,7 @@ def _part(part: SearchPart, dialect: SearchDialect, bound: Bound) -> str:
         terms.append("w.workflow_type = ?")
         bound.append(part.workflow_type)
     if part.spec:
-        terms.append("s.spec = ?")
+        terms.append("+s.spec = ?")  # by the index of a field, never by that of specs: nearly all rows have one spec
         bound.append(part.spec)
     if part.condition is not None:
         terms.append(_condition(part.condition, dialect, bound))
