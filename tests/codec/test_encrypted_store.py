@@ -19,6 +19,7 @@ from onex.adapters.memory.store import MemoryStore
 from onex.kernel.data_key import CodecKeyMissing, CodecKeyWrong
 from onex.wiring import open_sender
 from onex.wiring.encrypted import encrypted, new_master_key
+from onex.wiring.store_upkeep import StoreUpkeep
 from tests.cli.conftest import ORDERS, STORE, Commands, commands, place  # noqa: F401 - fixtures
 
 CANARY = "canary-4711"
@@ -164,19 +165,24 @@ def test_a_store_that_was_plain_is_encrypted_from_then_on(
     assert CANARY not in commands("show", "orders:new", "--history").out
 
 
-def test_an_archive_holds_what_the_store_held_and_the_blob_store_keeps_its_promise(
+def test_an_archive_holds_what_the_store_held_and_is_read_with_the_keys_of_that_store(
     shop: Path,
     commands: Commands,  # noqa: F811 - the fixture
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with closing(database(shop)) as db, db:
-        db.execute("update log set issued_us = issued_us - 3600000000 * 24 * 30")
-        db.execute("update workflow_state set last_us = last_us - 3600000000 * 24 * 30")
     archive = shop / "old.onexrun"
-    assert commands("gc", "--older-than", "8d", "--archive", archive).code == 0
+    assert asyncio.run(StoreUpkeep(STORE).compact(-3_600_000_000, archive)).rows == 3
     text = archive.read_text()
     assert '"@encrypted"' in text.replace("\\", "")
     assert CANARY not in text
+    assert commands("replay", ORDERS, "--from", archive).out.startswith("1 segment: equal\n")
+    assert commands("verify", "--from", archive).code == 0
+    monkeypatch.setenv("ONEX_STORE", "sqlite:///nowhere.db")
+    for keys in ("env:MASTERS", ""):
+        monkeypatch.setenv("ONEX_CODEC_KEYS", keys)
+        told = commands("replay", ORDERS, "--from", archive)
+        assert (told.code, "unverified (encrypted)" in told.out) == (1, True)
+        assert commands("verify", "--from", archive).code == 0
 
 
 def test_a_store_in_memory_is_encrypted_too(keyed: Path) -> None:

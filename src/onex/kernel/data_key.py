@@ -96,7 +96,9 @@ def erased_mark(erased_us: int, by: str) -> bytes:
 
 
 def unreadable(data: bytes) -> EnumUnreadable | None:
-    """Why ``data`` is a mark; None when it is a value."""
+    """Why ``data`` is a mark; None when it is a value. Encrypted bytes that nobody tried to open, as of an archive, are none."""
+    if data.startswith(SEALED):
+        return EnumUnreadable.ENCRYPTED
     if not data.startswith(b'"'):
         return None
     return next((kind for begin, kind in _MARKS.items() if data.startswith(begin)), None)
@@ -104,6 +106,8 @@ def unreadable(data: bytes) -> EnumUnreadable | None:
 
 def mark_text(mark: bytes) -> str:
     """As people read it: without its quotes."""
+    if mark.startswith(SEALED):
+        return "encrypted, and its key is in the store that it came from"
     return mark[1:-1].decode(errors="replace")
 
 

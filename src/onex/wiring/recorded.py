@@ -26,15 +26,17 @@ from typing import NamedTuple, Protocol, Self
 from ..adapters.read_ahead import LONG, ReadAhead
 from ..adapters.sqlite.import_runs import REDACTED, SqliteImport
 from ..adapters.sqlite.read import SqliteReads
+from ..adapters.store_errors import StoreMissing
 from ..codec import KnownKeys
 from ..kernel.action import WorkflowKey
-from ..kernel.data_key import WrappedKey
+from ..kernel.data_key import EnumUnreadable, WrappedKey, unreadable
 from ..ports import Code, Env, LogEntry, SnapshotRow, Stored
 from ..records import Damage
 from ..replay.history_export import Exported, Redacted, redacted_since
 from ..replay.history_reader import HistoryReader
+from ..settings import read_settings
 from .encrypted import is_encrypted, needs_codec
-from .store_access import StoreUrl, needs_driver, shown_url
+from .store_access import InvalidStoreUrl, StoreUrl, needs_driver, open_kept, shown_url
 
 PAGE = 1000
 
@@ -70,7 +72,8 @@ class RunSource(NamedTuple):
         """The run, as long as the block lasts. Raises HistoryUnreadable, InvalidStoreUrl, DatabaseConnectionError, OSError."""
         if self.file:
             with HistoryReader.open(Path(self.file)) as file:
-                yield file
+                async with _with_keys(file) as run:
+                    yield run
             return
         address = StoreUrl.parse(self.store_url).address
         if address is None:
@@ -88,6 +91,25 @@ class RunSource(NamedTuple):
     def __str__(self) -> str:
         """As it may be shown: without a password."""
         return self.file or shown_url(self.store_url)
+
+
+@asynccontextmanager
+async def _with_keys(file: HistoryReader) -> AsyncIterator[RecordedRun]:
+    """An exported file is read as it is. An archive of an encrypted store holds no keys: they are in that store, the one of
+    ``ONEX_STORE``. Where it is not here, or has not these keys, the values stay encrypted."""
+    first = await file.instances(None, None, None, 1)
+    if not first or unreadable(first[0].state) is not EnumUnreadable.ENCRYPTED:
+        yield file
+        return
+    try:
+        store = await open_kept(StoreUrl.parse(read_settings().store_url), read_only=True)
+    except (StoreMissing, InvalidStoreUrl):
+        yield file
+        return
+    try:
+        yield await _readable(file, store)
+    finally:
+        await store.close()
 
 
 async def _readable(run: RecordedRun, tables: KnownKeys) -> RecordedRun:
