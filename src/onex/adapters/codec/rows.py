@@ -19,6 +19,7 @@ Reading never raises for one damaged row among others: a mark stands in place of
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from os import urandom
 
 from ...kernel.action import WorkflowKey
@@ -91,13 +92,20 @@ def _refused(column: bytes, row: Rejection | RejectionRow) -> bytes:
 # --- written ------------------------------------------------------------------------------------------------------------
 
 
-def sealed_change(change: KeyChange, key: Key, store: DataKey) -> KeyChange:
+def nonces_for(changes: Sequence[KeyChange]) -> Iterator[bytes]:
+    """Random bytes for all values of a commit, by one call of the system: that is dear, and a commit has thousands of values."""
+    count = sum(2 * len(change.rows) + 1 for change in changes)
+    random = urandom(NONCE * count)
+    return (random[at : at + NONCE] for at in range(0, NONCE * count, NONCE))
+
+
+def sealed_change(change: KeyChange, key: Key, store: DataKey, nonces: Iterator[bytes]) -> KeyChange:
     """Its rows, states, hashes, notes, refusals and answers. ``instance``, versions and leases are as they were.
 
     Without a key it has no rows. One of an erased instance keeps nothing of what was sent to it.
     """
     if change.rows and isinstance(key, DataKey):
-        change = _sealed_rows(change, key)
+        change = _sealed_rows(change, key, nonces)
     changed: dict[str, object] = {}
     if change.held:
         changed["held"] = store.seal_text(change.held, _held(change.key))
@@ -112,9 +120,9 @@ def sealed_change(change: KeyChange, key: Key, store: DataKey) -> KeyChange:
     return change._replace(**changed) if changed else change  # type: ignore[arg-type]  # each of the type of its field
 
 
-def _sealed_rows(change: KeyChange, key: DataKey) -> KeyChange:
-    """Each action comes through here: one call for all random bytes, and one for both hashes of a row."""
-    random, at, version = urandom(NONCE * (2 * len(change.rows) + 2)), 0, change.based_on
+def _sealed_rows(change: KeyChange, key: DataKey, nonces: Iterator[bytes]) -> KeyChange:
+    """Each action comes through here, so few calls are made."""
+    version = change.based_on
     last, sealed = version + len(change.rows), list[LogRow]()
     state_hash = change.state_hash
     for (
@@ -134,19 +142,17 @@ def _sealed_rows(change: KeyChange, key: DataKey) -> KeyChange:
         version += 1
         bound = b"\0version %d\0" % version + action_id
         keyed, end_hash = key.keyed_pair(body, state_hash if version == last else b"", version)
-        nonce = random[at + NONCE : at + 2 * NONCE]
-        hidden = key.intents_of_step(intents, b"intents" + bound, nonce) if intents else intents
+        hidden = key.intents_of_step(intents, b"intents" + bound, next(nonces)) if intents else intents
         sealed.append(_new(LogRow, (
-            action_id, kind, key.seal_of_step(payload, b"payload" + bound, random[at : at + NONCE]), issued_us, correlation,
+            action_id, kind, key.seal_of_step(payload, b"payload" + bound, next(nonces)), issued_us, correlation,
             cause, issuer, keyed, hidden, status, outbox, schema,
         )))  # fmt: skip
-        at += 2 * NONCE
     before = change.snapshot_before
     if before is not None and change.based_on > key.plain_until:  # else the stored row beside it is plain
         before = key.seal(before, bound_to_state(change.based_on))
     return change._replace(
         rows=tuple(sealed),
-        state=key.seal_of_step(change.state, bound_to_state(last), random[at : at + NONCE]),
+        state=key.seal_of_step(change.state, bound_to_state(last), next(nonces)),
         state_hash=end_hash,
         snapshot_before=before,
     )

@@ -48,6 +48,7 @@ from ..store_limits import storable, storable_attempt, storable_text
 from .envelope import BLOB_MORE, DataKey
 from .key_ring import Closed, KeyRing
 from .rows import (
+    nonces_for,
     owner_of,
     sealed_answer,
     sealed_attempt,
@@ -132,6 +133,7 @@ class SealedStore(SealedReads):
         made: dict[str, WrappedKey] = {}
         erased: list[int] = []
         sealed: list[KeyChange] = []
+        nonces = nonces_for(changes)
         for at, (owner, change) in enumerate(zip(owners, changes, strict=True)):
             key = ring[owner]
             if key is None and change.rows:
@@ -140,7 +142,7 @@ class SealedStore(SealedReads):
             if isinstance(key, Closed) and change.rows:
                 erased.append(at)
             else:
-                sealed.append(sealed_change(_storable(change), key, store))
+                sealed.append(sealed_change(_storable(change), key, store, nonces))
         notes = [self._sealed_note(note, noted, store) for note in commit.notes]
         whole = commit._replace(
             changes=tuple(sealed),
