@@ -180,7 +180,7 @@ def test_every_event_the_engine_emits_is_described_and_no_other() -> None:
     said = {
         name
         for path in Path(onex.__file__).parent.rglob("*.py")
-        if path.parent.name in ("engine", "bus", "wiring")
+        if path.parent.name in ("engine", "bus", "wiring", "alerts")
         for name in re.findall(r"events\(\s*\"([a-z_]+)\"", path.read_text())
     }
     assert said == set(EVENTS)

@@ -1,4 +1,4 @@
-"""Several versions of a workflow in one engine: which one an instance runs on, and what it finds there (promise 44)."""
+"""Several versions of a workflow in one engine: which one an instance runs on, and what it finds there (promise 48)."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Workflow:
     search: SearchPlan | None = None
     """How its search fields are read, where it has any."""
     pinned: bool = False
-    """An instance keeps this code for life (promise 44)."""
+    """An instance keeps this code for life (promise 48)."""
     variant: str = ""
     """Of a version beside the app's own: what tells it from others of its type. '' for the app's own."""
 

@@ -1,4 +1,4 @@
-"""Versions: which code an instance runs on, where several versions of a workflow are at hand (promise 44).
+"""Versions: which code an instance runs on, where several versions of a workflow are at hand (promise 48).
 
 ``chosen`` decides, from three values only: the key, the code that the instance stands on, and the rollout. In this order:
 

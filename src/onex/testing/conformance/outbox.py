@@ -36,7 +36,7 @@ class Outbox(Suite):
         assert await owner.store.waiting(None, 10, None) == [
             OutboxRow(
                 Pointer(0, 2, 3), A, 2, action("a2"), action("of a2"), b"intents of a2", WAITING, 1, 55, 0, False, 0,
-                "", b"", "", 3,
+                "", b"", "", 3, code_id=owner.code_id,
             )
         ]  # fmt: skip
 
