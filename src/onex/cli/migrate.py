@@ -49,7 +49,7 @@ def migrate(
         raise Misused(
             "states are migrated when they are next read, so nothing has to be run; onex migrate --check tries it"
         )
-    inert = InertApp(app, alerts=True)
+    inert = InertApp(app, beside=True)
     registry = inert.registry
     if of_type is not None:
         registry[of_type]

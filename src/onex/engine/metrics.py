@@ -36,6 +36,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "rollout": "How far a rollout is has changed: its status, and the share of the instances that begin under the new version.",
     "rollout_taken_back": "A new version was worse than the file of the rollout allows, or an operator took it back: `reason`.",
     "rollout_not_followed": "The store did not say how far a rollout is: versions stay as they were, and it is asked again.",
+    "rollout_bypassed": "This code was started, not deployed: every instance runs on `version` at once. onex deploy goes in steps.",
     "release_missing": "A rollout names a version that is not in the folder of releases here: instances begin under the old one.",
     "bus_unreachable": "Nothing was published in three calls: the bus is left alone for a while. The engine goes on.",
     "bus_reached": "The bus takes messages again.",

@@ -21,6 +21,7 @@ from ..ports import Code, Env
 from ..repository.contract_files import built_in
 from ..repository.git_revision import RevisionUnreadable, checkout
 from ..wiring.alert_workflows import ALERT_TYPES, ALERTS_APP
+from ..wiring.rollout import CANARY, CANARY_APP
 
 RECORDED: Final = "recorded"
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -64,10 +65,12 @@ def code_of(paths: Sequence[Path]) -> tuple[Workflow, ...]:
 
 
 def _beside(app: Path, codes: Mapping[int, Code]) -> Iterator[Path]:
-    """The alerts that an engine runs beside an app, where the log has any and they are not the app itself."""
-    beside = built_in(Path(ALERTS_APP))
-    if app.resolve() != beside.resolve() and any(code.workflow_type in ALERT_TYPES for code in codes.values()):
-        yield beside
+    """What an engine runs beside an app (alerts, rollouts), where the log has any and they are not the app itself."""
+    recorded = {code.workflow_type for code in codes.values()}
+    for types, name in ((ALERT_TYPES, ALERTS_APP), ((CANARY,), CANARY_APP)):
+        beside = built_in(Path(name))
+        if app.resolve() != beside.resolve() and recorded & set(types):
+            yield beside
 
 
 def _recorded(

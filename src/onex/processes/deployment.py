@@ -27,7 +27,7 @@ from pydantic import BaseModel, JsonValue
 
 from ..app import load_app
 from ..contracts.canary_config import CanaryConfig
-from ..kernel.errors import OnexError
+from ..kernel.errors import OnexError, UnknownWorkflow
 from ..repository.releases import Releases
 from ..whatif.result import WhatIfTotals
 from ..wiring.client import EngineClient
@@ -96,7 +96,12 @@ class Deployment:
             )
         release = releases.keep(app, loaded.digest, codes)
         if now.status in AT_REST:
-            yield from self._propose(release.digest, codes, config)
+            try:
+                yield from self._propose(release.digest, codes, config)
+            except UnknownWorkflow as error:
+                raise DeploymentRefused(
+                    f"the engine on this store keeps no versions; start it with --releases {releases.folder}"
+                ) from error
         if self.canary().status == "proposed":
             yield from self._await_engine(releases)
         if (now := self.canary()).status == "checking":
@@ -147,13 +152,28 @@ class Deployment:
     ) -> Iterator[DeployStep]:
         base = releases.find(now.base_app)
         if base is None:
-            raise DeploymentRefused(f"the release that runs, {now.base_app[:12]}, is not in {releases.folder}")
+            self._submit("roll_back", Why(reason="the folder of onex deploy is not that of the engine"))
+            raise DeploymentRefused(
+                f"the release that runs, {now.base_app[:12]}, is not in {releases.folder}; give the folder of the engine. "
+                "The proposal was taken back"
+            )
         budget = config.what_if
-        past = self._past(store_url, base.app, new, tuple(now.codes), budget.budget_s)
+        past = self._past(store_url, base.app, new, tuple(now.codes), budget.budget_s / 2)
+        # what older code decided otherwise is no difference between these two
+        today = (
+            self._past(store_url, base.app, base.app, tuple(now.codes), budget.budget_s / 2) if past.differs else past
+        )
+        differ = max(0, past.differs - today.differs) if past.differs else 0
+        counts: dict[str, int] = {
+            "whatif_instances": past.instances,
+            "whatif_differs": differ,
+            "whatif_open": past.opened,
+        }
         yield DeployStep(
             "checking",
-            f"what-if: {past.instances:,} recorded instances, {past.same:,} same, {past.differs:,} differ, {past.opened:,} open",
-            {"whatif_instances": past.instances, "whatif_differs": past.differs, "whatif_open": past.opened},
+            f"what-if: {past.instances:,} recorded instances, {past.same:,} same, {differ:,} differ from what "
+            f"the version that runs decides, {past.opened:,} open",
+            {**counts},
         )
         ahead = check_forward(
             ForwardTask(
@@ -161,28 +181,26 @@ class Deployment:
             ),
             lambda done, classes: self._went("continuing", 1),
         )
-        yield DeployStep(
-            "checking",
-            f"forward: {ahead.instances:,} instances in flight, {ahead.again:,} would emit again, {ahead.lost:,} lose, "
-            f"{ahead.stranded:,} strand, {ahead.not_looked_at:,} not looked at",
-            {"forward_instances": ahead.instances, "forward_again": ahead.again, "forward_lost": ahead.lost,
-             "forward_stranded": ahead.stranded, "forward_not_looked_at": ahead.not_looked_at},
-        )  # fmt: skip
-        most = config.success_criteria.difference_threshold
-        fault = ""
-        if past.differs + past.stranded > most:
-            fault = f"{past.differs:,} recorded instances differ; {most} may (difference_threshold)"
-        elif wrong := ahead.again + ahead.lost + ahead.stranded:
-            fault = f"{wrong:,} instances in flight would emit again, lose or strand: onex forward shows them"
-        counts = {
-            "whatif_instances": past.instances,
-            "whatif_differs": past.differs,
+        found = {
             "forward_instances": ahead.instances,
             "forward_again": ahead.again,
             "forward_lost": ahead.lost,
             "forward_stranded": ahead.stranded,
+            "forward_not_looked_at": ahead.not_looked_at,
         }
-        self._submit("checked", Found(counts=counts, fault=fault))
+        yield DeployStep(
+            "checking",
+            f"forward: {ahead.instances:,} instances in flight, {ahead.again:,} would emit again, {ahead.lost:,} lose, "
+            f"{ahead.stranded:,} strand, {ahead.not_looked_at:,} not looked at",
+            {**found},
+        )
+        most = config.success_criteria.difference_threshold
+        fault = ""
+        if differ > most:
+            fault = f"{differ:,} recorded instances differ; {most} may (difference_threshold). onex whatif shows them"
+        elif wrong := ahead.again + ahead.lost + ahead.stranded:
+            fault = f"{wrong:,} instances in flight would emit again, lose or strand: onex forward shows them"
+        self._submit("checked", Found(counts={**counts, **found}, fault=fault))
 
     def _past(self, store_url: str, base: Path, new: Path, names: tuple[str, ...], budget_s: float) -> WhatIfTotals:
         source, until_s = RunSource(store_url=store_url), time.monotonic() + budget_s

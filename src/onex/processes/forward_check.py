@@ -31,6 +31,7 @@ from ..app import App
 from ..engine.encode import read_intents
 from ..engine.registry import ReducerRegistry
 from ..kernel.action import WorkflowKey
+from ..kernel.data_key import EnumUnreadable, unreadable
 from ..kernel.errors import OnexError
 from ..ports import EnumOutboxState, OutboxRow, Pointer, Stored
 from ..simulation.app_sim.values import schema_of, simplest
@@ -225,6 +226,9 @@ class _Check:
                     self._known.learn(await reader.history(stored.key, 0, PAGE))
                 seen += len(rows)
                 for stored in () if ended else rows:
+                    if unreadable(stored.state) is EnumUnreadable.ERASED:
+                        self._in_flight -= 1  # it accepts nothing
+                        continue
                     digest = self._old.loaded.digests.get(own)
                     self._other_code += codes.get(stored.code_id) != digest
                     self._class(stored, under_way.get(stored.key, ()), words)

@@ -16,6 +16,7 @@ from ..engine.encode import read_intents
 from ..engine.registry import ReducerRegistry
 from ..engine.schema_upgrade import stored_state
 from ..kernel.action import WorkflowKey
+from ..kernel.data_key import EnumUnreadable, InstanceErased, unreadable
 from ..kernel.errors import OnexError
 from ..ports import EnumOutboxState, OutboxRow, Pointer, Stored
 from .stranded_rows import EVERY, EnumStranded, Standing, Stranded, check_held, held_trigger, nowhere, stranded
@@ -126,7 +127,7 @@ class MigrationCheck:
             self.result.foreign += 1
             return None
         workflow = self.registry[stored.key.workflow_type]
-        if stored.version == 0:
+        if stored.version == 0 or unreadable(stored.state) is EnumUnreadable.ERASED:
             return None
         self.result.migrated += stored.state_schema < workflow.code.state_schema
         begins = (stored.key, stored.version, stored.status, stored.state_schema)
@@ -147,6 +148,8 @@ class MigrationCheck:
         begins = (row.key, row.version, str(row.state), row.payload_schema, EnumMigrated.INTENT_FAILED)
         try:
             stored_delivery(row, self.registry, 0)
+        except InstanceErased:
+            return None
         except OnexError as error:
             kind = EnumStranded.TIMER if row.timer else EnumStranded.INTENT
             return MigrationProblem(*begins, error.message, _name(row)), kind

@@ -25,6 +25,7 @@ from ..engine.schema_upgrade import (
     stored_state,
 )
 from ..kernel.action import WorkflowKey
+from ..kernel.data_key import InstanceErased
 from ..kernel.errors import OnexError, StateConsistencyError
 from ..kernel.intent import EnumIntentType
 from ..kernel.step import State
@@ -129,6 +130,8 @@ async def _state(reader: Standing, workflow: Workflow, one: InFlight) -> Strande
         return None  # it has moved on meanwhile
     try:
         state = stored_state(workflow, stored.state_schema, stored.state)
+    except InstanceErased:
+        return None  # nothing is to move it, and no code is to read it
     except OnexError as error:
         return _unreadable(workflow, one, error)
     if reason := nowhere(workflow, state):

@@ -16,6 +16,7 @@ from ..kernel.quota import ResourceLimits
 from ..ports import Result
 from ..settings import read_settings
 from .alert_workflows import ALERT_TYPES, ALERTS_APP
+from .rollout import CANARY, CANARY_APP
 from .served import with_step_guard
 
 
@@ -33,14 +34,15 @@ class Boundary:
 class InertApp:
     """The code of a folder, for folding only. A step that exceeds its budget is ended."""
 
-    def __init__(self, app: Path, *, alerts: bool = False) -> None:
-        """``alerts``: with the workflows that an engine runs beside it for alerts. Raises ContractError."""
+    def __init__(self, app: Path, *, beside: bool = False) -> None:
+        """``beside``: with the workflows that an engine runs beside it, for alerts and rollouts. Raises ContractError."""
         self.boundary = Boundary()
         self._watchdog = Watchdog(read_settings().step_budget_s)
         self.app = load_app(app)
         apps = [self.app]
-        if alerts and not set(ALERT_TYPES) & set(self.app.workflows):
-            apps.append(load_app(ALERTS_APP))
+        for types, name in ((ALERT_TYPES, ALERTS_APP), ((CANARY,), CANARY_APP)):
+            if beside and not set(types) & set(self.app.workflows):
+                apps.append(load_app(name))
         self.registry = ReducerRegistry(
             tuple(
                 Workflow(

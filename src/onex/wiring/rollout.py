@@ -106,7 +106,7 @@ class RolloutFollower:
         self._ids = UuidV7()
         self.shown: Canary | None = None
         """How far it was at the last look."""
-        self._refused: set[str] = set()
+        self._refused, self._missed = set[str](), set[str]()
         self._stage: tuple[str, int] | None = None
         self._untold: dict[tuple[str, bytes], VersionFigures] = {}
         self._task: asyncio.Task[None] | None = None
@@ -121,6 +121,8 @@ class RolloutFollower:
                 with suppress(OnexError):
                     self._load(release.digest)
         canary = canary_of((await self._engine.reader.load([ROLLOUT])).get(ROLLOUT))
+        if canary is not None and canary.known and not self._concerns(canary):
+            self._engine.service.events("rollout_bypassed", version=self._own.digest[:12], live=canary.new_app[:12])
         if canary is not None and self._concerns(canary):
             for digest in (canary.base_app, canary.new_app):
                 with suppress(OnexError):
@@ -201,9 +203,10 @@ class RolloutFollower:
         codes = [(name, one.new if digest == canary.new_app else one.base) for name, one in canary.codes.items()]
         if all(self._registry.has(name, bytes.fromhex(code)) for name, code in codes if code):
             return
-        if self._releases.find(digest) is None:
-            self._refused.add(digest)
-            self._engine.service.events("release_missing", digest=digest[:16], folder=str(self._releases.folder))
+        if self._releases.find(digest) is None:  # it may come, for example on a disk that machines share
+            if digest not in self._missed:
+                self._missed.add(digest)
+                self._engine.service.events("release_missing", digest=digest[:16], folder=str(self._releases.folder))
             return
         try:
             rules = set(self._load(digest))

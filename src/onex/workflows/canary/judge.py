@@ -1,7 +1,7 @@
 """What is measured of two versions in one stage, and whether the new one may go on.
 
 Two rules keep a judgement from being chance or another's fault. A figure counts against the new version only where it is worse
-than the old one's in the same stage. And a share is taken of ``min_actions`` at least, so one error among three actions is no rate.
+than the old one's in this rollout. And a share is taken of ``min_actions`` at least, so one error among three actions is no rate.
 """
 
 from __future__ import annotations
@@ -80,10 +80,11 @@ def fault(criteria: Criteria, old: Figures, new: Figures) -> str:
     of = max(new.judged, criteria.min_actions)
     errors = _share(new.errors, of)
     if errors > criteria.error_rate and errors > _share(old.errors, old.judged):
-        return f"error rate {errors:.2%} is above {criteria.error_rate:.2%}: {new.errors} of {new.judged} actions"
+        return f"error rate: {new.errors} of {new.judged} actions failed; at most {criteria.error_rate:.2%} of {of} may"
     slow = _share(new.slow, of)
     if slow > SLOW_SHARE and slow > _share(old.slow, old.actions):
-        return f"p99 is above {criteria.latency_p99_ms:g} ms: {new.slow} of {new.actions} actions took longer"
+        limit = f"{criteria.latency_p99_ms:g} ms; at most {SLOW_SHARE:.0%} of {of} may"
+        return f"p99: {new.slow} of {new.actions} actions took longer than {limit}"
     if new.held > criteria.held and new.held > old.held:
         return f"{new.held} instances were held; {criteria.held} may be"
     return _leak(criteria, old, new)

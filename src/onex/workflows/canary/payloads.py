@@ -23,8 +23,8 @@ class Codes(Payload):
 
 class Canary(State):
     """``codes[workflow type]``. ``known`` are apps that were rolled out here: an engine that is started with one of them obeys.
-    ``old`` and ``new`` are what was measured in this stage. ``waited``: how often a stage was over and had too few actions to be
-    judged. ``found``: what the checks and the shadow counted."""
+    ``old`` is what was measured since the first stage, since few begin under it in the last one; ``new`` of this stage.
+    ``waited``: how often a stage was over and had too few actions to be judged. ``found``: what checks and shadow counted."""
 
     status: Literal["none", "proposed", "checking", "shadowing", "rolling", "promoted", "rolled_back"] = "none"
     new_app: str = ""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
-from onex import Action, IntentDraft, Nothing, Step, reducer, timer
+from onex import Action, IntentDraft, Nothing, Step, cancel, reducer, timer
 
 from .judge import Figures, fault
 from .payloads import Adopt, Canary, Codes, Found, Propose, StageSample, Why
@@ -76,7 +76,7 @@ def sampled(now: Canary, action: Action[StageSample]) -> Step[Canary]:
     if told.new_app != now.new_app or told.stage != now.stage:
         return Step(now)
     now = now.evolve(old=now.old.plus(told.old), new=now.new.plus(told.new))
-    return Step(_stopped(now, fault(now.criteria, now.old, now.new)))
+    return _end(_stopped(now, fault(now.criteria, now.old, now.new)))
 
 
 @rollouts.on("stage_over")
@@ -94,17 +94,22 @@ def stage_over(now: Canary, action: Action[Nothing]) -> Step[Canary]:
 @rollouts.on("roll_back")
 def roll_back(now: Canary, action: Action[Why]) -> Step[Canary]:
     """By an operator, or because no engine can load the version."""
-    return Step(_stopped(now, action.payload.reason or "an operator took it back"))
+    return _end(_stopped(now, action.payload.reason or "an operator took it back"))
 
 
 @rollouts.on("promote")
 def promote(now: Canary, action: Action[Why]) -> Step[Canary]:
     """By an operator, who does not wait for the rest."""
-    return Step(now.evolve(share=0.0, by=action.payload.reason or now.by))
+    return Step(now.evolve(share=0.0, by=action.payload.reason or now.by), cancel("stage_over"))
 
 
 def _with(now: Canary, found: Found) -> Canary:
     return _stopped(now.evolve(found={**now.found, **found.counts}), found.fault)
+
+
+def _end(now: Canary) -> Step[Canary]:
+    """Without its timer, where it was taken back."""
+    return Step(now, cancel("stage_over")) if now.reason else Step(now)
 
 
 def _stopped(now: Canary, reason: str) -> Canary:
@@ -112,9 +117,7 @@ def _stopped(now: Canary, reason: str) -> Canary:
 
 
 def _begin(now: Canary, stage: int, action: AnyAction) -> Step[Canary]:
-    now = now.evolve(
-        stage=stage, share=now.stages[stage], since=action.issued_at, waited=0, old=Figures(), new=Figures()
-    )
+    now = now.evolve(stage=stage, share=now.stages[stage], since=action.issued_at, waited=0, new=Figures())
     return Step(now, _over(now, action))
 
 
