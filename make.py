@@ -240,7 +240,7 @@ def format(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """every test that is not marked long (two processes, the same examples each time)"""
+    """every test that is not marked long (three processes, the same examples each time)"""
     # three on two cores: many tests wait for a process of their own; one that has no more tests takes some of the others'
     spread = ["-n", "3", "--dist", "worksteal"]
     become(tool("pytest", *spread, "-m", "not long", "--hypothesis-profile=ci", *arguments))
