@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from onex.adapters.postgres.address import Address
+from onex.adapters.postgres.revisions import NEWEST
 from onex.adapters.postgres.roles import VIEWS, apply_roles
 from onex.adapters.postgres.store import PostgresStore
 from onex.cli.main import main
@@ -141,7 +142,7 @@ def test_the_command_prints_the_statements_that_it_applies(owner_url: str, capsy
 
 def test_the_command_upgrades_and_says_so(owner_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["store", "upgrade", "--store", owner_url]) == 0
-    assert "has schema 2, the newest" in capsys.readouterr().out
+    assert f"has schema {NEWEST}, the newest" in capsys.readouterr().out
     assert main(["store", "upgrade", "--apply", "--store", owner_url]) == 2
 
 

@@ -141,6 +141,7 @@ def test_a_good_version_goes_live_though_both_processes_are_killed(running: Runn
     running.begin()
 
 
+@pytest.mark.long
 def test_a_differing_decision_is_stopped_in_the_shadow(running: Running, commands: Commands) -> None:
     while len(running.begun) < 20:
         time.sleep(0.05)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
+
 from onex.adapters.codec.sealed_store import SealedStore
 from onex.adapters.memory.read import Tables
 from onex.adapters.memory.store import MemoryStore
@@ -69,6 +71,7 @@ class TestEncryptedSqliteStore(EncryptedConformance):
         await store.inner.drop()
 
 
+@pytest.mark.long  # the wrapper is the same one as over SQLite and memory
 class TestEncryptedPostgresStore(OnPostgres, Commits, Outbox, Refusals, Reading, Projecting):
     shards = 1
 

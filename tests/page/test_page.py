@@ -56,7 +56,8 @@ def test_home_tells_figures_and_leads_to_instances(places: Places) -> None:
         expect(page.get_by_role("row")).to_have_count(2)
         page.get_by_label("Find by the beginning of the id").fill("version > 'x'")
         expect(page.get_by_role("alert")).to_contain_text("version is an integer")
-        page.get_by_label("Find by the beginning of the id").fill("id in ('2', '3') and version > 0")
+        visitor.trouble = [one for one in visitor.trouble if "status of 422" not in one]
+        page.get_by_label("Find by the beginning of the id").fill("id in ('1', '2') and version > 0")
         expect(page.get_by_role("row")).to_have_count(3)
         page.get_by_role("table").get_by_role("link", name="research:2", exact=True).click()
         expect(page.get_by_role("heading", level=1)).to_have_text("research:2")

@@ -33,6 +33,7 @@ FREE = {
     "error",
     "result",
     "updated_us",
+    "began_us",
     "lease_until_us",
     "failures",
     "held",

@@ -151,8 +151,8 @@ def test_shares_of_several_readers_are_the_whole(url: str) -> None:
 
 
 FREE = {
-    "workflow_key", "due_us", "attempt", "fence", "crashes", "error", "result", "updated_us", "lease_until_us", "failures",
-    "held", "epoch", "priority", "started", "checksum",
+    "workflow_key", "due_us", "attempt", "fence", "crashes", "error", "result", "updated_us", "began_us",
+    "lease_until_us", "failures", "held", "epoch", "priority", "started", "checksum",
 }  # fmt: skip
 """Columns of which no other value says whether they are right: any could have been written."""
 

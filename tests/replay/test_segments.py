@@ -240,6 +240,7 @@ UNSEEN = {
         "lease_id": "granted, not applied",
         "lease_until_us": "granted, not applied",
         "updated_us": "of the commit, for people",
+        "began_us": "of the first commit, for people",
     },
     "snapshots": CHECKSUM | {"at_us": "of the commit, for people"},
     "codes": {

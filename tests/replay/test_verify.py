@@ -59,7 +59,11 @@ FREE: Final = {
     "inbox": "ticket body at_us answer answered_us",
     "workflow_projection": "name workflow_type instance_id version tag last_action fields",  # made of the log: build it again
     "projection_watermarks": "name shard n",
+    "data_keys": "id owner master wrapped plain_until erased_us",  # a wrong one opens nothing, and reading says so
+    "search": "instance spec n1 n2 n3 n4 n5 n6 n7 n8 t1 t2 t3 t4 t5 t6 t7 t8",  # made of the state
+    "search_specs": "id workflow_type fields filled",
 }
+FREE["workflow_state"] += " began_us"  # of the first commit, for people
 
 
 async def written(one_store: OneStore) -> None:
