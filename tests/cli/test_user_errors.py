@@ -46,7 +46,7 @@ def _unpayable(place: Path) -> None:
 
 
 MISTAKES = {
-    "no such command": Mistake("shw orders:1", 2, "No such command 'shw'. Did you mean 'show'?"),
+    "no such command": Mistake("shw orders:1", 2, "No such command 'shw'. Did you mean 'show', 'shadow'?"),
     "no such option": Mistake("ls --stat x", 2, "--status"),
     "an argument is missing": Mistake("submit orders:1", 2, "the trigger is missing"),
     "a key without a colon": Mistake("show orders", 2, "write TYPE:INSTANCE, for example orders:4711"),
