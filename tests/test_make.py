@@ -104,7 +104,7 @@ def test_arguments_and_the_exit_code_are_those_of_the_command(clone: Clone) -> N
     assert clone("test", "-k", "a or b", ONEX_ENDS="9")[0] == 0
     assert clone("demo", "--files", "10", ONEX_ENDS="9")[0] == 9
     assert clone.called == [
-        ["pytest", "-n", "2", "--dist", "worksteal", "-m", "not long", "--hypothesis-profile=ci", "-k", "a or b"],
+        ["pytest", "-n", "3", "--dist", "worksteal", "-m", "not long", "--hypothesis-profile=ci", "-k", "a or b"],
         ["onex", "demo", "--files", "10"],
     ]
 

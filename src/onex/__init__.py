@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # what the table below says, in words a type checker reads
 _HOMES = {
     "App": "app",
     "load_app": "app",
-    "Committed": "engine.mailbox",
+    "Committed": "engine.pending",
     "ReducerPatternEngine": "engine.pattern_engine",
     "Action": "kernel.action",
     "ModelAction": "kernel.action",

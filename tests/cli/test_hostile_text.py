@@ -311,7 +311,6 @@ WORDS: dict[str, list[list[str]]] = {
     ],
     "shadow": [
         ["shadow", "{app}", "--for", "1s"],
-        ["shadow", "{app}", "--for", "1s", "--json"],
         ["shadow", NASTY],
         ["shadow", "{app}", "--for", NASTY],
     ],

@@ -10,8 +10,9 @@ import typer
 
 from ..contracts.canary_config import CanaryConfig, load_canary_config
 from ..kernel.errors import ContractError
-from ..processes.deployment import Deployment, DeployStep
+from ..processes.deployment import Deployment, DeploymentRefused, DeployStep
 from ..repository.releases import Releases
+from ..wiring import engine_runs
 from ..wiring.client import connect
 from ..workflows.canary.payloads import Canary
 from .console import harmless, note, say, say_json, styled
@@ -75,6 +76,10 @@ def deploy(
         try:
             with ProgressBar("checking", "actions", None, shown=not as_json, wait_s=1.0) as bar:
                 deployment = Deployment(client, runner, lambda what, by: bar.advance(by))
+                if not status and not runner.run(engine_runs(url)):
+                    raise DeploymentRefused(
+                        "no engine runs on this store, so nobody would answer; start one: onex run APP --releases FOLDER"
+                    )
                 if app is None or kept is None or looks:
                     if not status:
                         deployment.order("promote" if promote else "roll_back", reason)
