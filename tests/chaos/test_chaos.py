@@ -39,6 +39,7 @@ def nothing_is_lost(seed: int, troubles: int, folder: Path) -> None:
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 
+@pytest.mark.long
 def test_each_trouble_once_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     nothing_is_lost(3, len(ALL), tmp_path / "run")
 

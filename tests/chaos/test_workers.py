@@ -22,6 +22,7 @@ def nothing_is_lost(seed: int, troubles: int, folder: Path, *, seconds: float = 
     assert report.is_fine, "\n".join(told(report))
 
 
+@pytest.mark.long
 def test_each_trouble_once_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     nothing_is_lost(2, 8, tmp_path, seconds=40.0)  # about a minute in all
 
