@@ -153,6 +153,7 @@ def test_a_differing_decision_is_stopped_in_the_shadow(running: Running, command
     running.begin()
 
 
+@pytest.mark.long  # an engine looks each second, so some begin late under the version that was taken back
 def test_a_version_that_fails_is_taken_back_at_its_first_stage_over_a_kill(
     running: Running, commands: Commands
 ) -> None:
