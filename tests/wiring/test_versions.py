@@ -15,9 +15,10 @@ import onex
 from onex.app import load_app
 from onex.engine.versions import SHARES, CodeNotAtHand, Rollout, Versions, bucket
 from onex.kernel.action import WorkflowKey
-from onex.kernel.errors import InvalidPayload
+from onex.kernel.errors import InstanceHeld, InvalidPayload, ReducerFailed
 from onex.ports import Code
 from onex.wiring.engine import WiredEngine
+from tests.app.apps import edit
 from tests.wiring.version_apps import acts, parcel_app
 
 
@@ -204,6 +205,50 @@ def test_an_effect_of_code_that_is_not_at_hand_does_not_run(tmp_path: Path) -> N
     play(url, old, [], begin, {"weigh": never})
     play(url, new, [], wait)
     play(url, new, [old], go_on)
+
+
+def test_new_code_ends_a_hold_also_where_the_old_code_is_at_hand(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    old, new = parcel_app(tmp_path, "1.0.0"), parcel_app(tmp_path, "2.0.0")
+    head = "def note(parcel: Parcel, action: Action[Note]) -> Step[Parcel]:\n"
+    edit(old / "app.py", head, f"{head}    raise KeyError('gone')\n")
+
+    async def begin(engine: WiredEngine) -> None:
+        await engine.submit("parcel:1", "sent", {"grams": 5})
+        await engine.wait("parcel:1", "weighed")
+        for _ in range(3):
+            with pytest.raises(ReducerFailed):
+                await engine.submit("parcel:1", "note")
+        with pytest.raises(InstanceHeld):
+            await engine.submit("parcel:1", "note")
+
+    async def go_on(engine: WiredEngine) -> None:
+        await engine.submit("parcel:1", "note")
+        assert await by(engine, "parcel:1") == "1.0.0, scale 1.0.0, note 2.0.0"
+
+    play(url, old, [], begin)
+    play(url, new, [old], go_on)
+
+
+def test_a_payload_of_the_class_of_another_version_is_not_lost(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    old, new = parcel_app(tmp_path, "1.0.0"), parcel_app(tmp_path, "2.0.0")
+    one, two = (load_app(app).workflows["parcel"] for app in (old, new))
+
+    async def script(engine: WiredEngine) -> None:
+        registry = engine.registry
+        assert isinstance(registry, Versions)
+        registry.roll({"parcel": Rollout(one.code.digest, two.code.digest, 5_000)})
+        sent = [
+            model.model_validate({"grams": 5}) for model in (one.reducer.payloads["sent"], two.reducer.payloads["sent"])
+        ]
+        for n in range(40):
+            await engine.submit(f"parcel:{n}", "sent", sent[n % 2])
+            await engine.wait(f"parcel:{n}", "weighed")
+            state = await engine.state(f"parcel:{n}")
+            assert state is not None and state.model_dump()["grams"] == 5
+
+    play(url, old, [new], script)
 
 
 def test_a_client_of_either_version_is_understood(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -29,6 +28,7 @@ from .console import note, now_us, say, say_json, say_lines, styled, table, when
 from .exit_codes import FOUND, Misused
 from .store_options import Json, Store, url_of
 from .store_reading import look
+from .user_name import user_name
 
 PAGE = 500
 COLOURS = {"firing": "red", "pending": "yellow", "settling": "yellow", OK: "green"}
@@ -94,7 +94,7 @@ def alerts(
         say_lines(prometheus_rules(said).rstrip("\n"))
         return
     if name is not None:
-        payload: dict[str, JsonValue] = {"by": by or getpass.getuser(), "note": remark}
+        payload: dict[str, JsonValue] = {"by": by or user_name(), "note": remark}
         if what is AlertRequest.SILENCE:
             payload["for_s"] = seconds
         trigger = "acknowledge" if what is AlertRequest.ACK else "silence"

@@ -21,6 +21,7 @@ from .own_output import own_stdout
 from .progress import ProgressBar
 from .releases import ReleasesFolder, releases_of
 from .store_options import Json, Store, url_of
+from .user_name import user_name
 
 
 def deploy(
@@ -75,7 +76,7 @@ def deploy(
         client = runner.run(connect(url, create=False))
         try:
             with ProgressBar("checking", "actions", None, shown=not as_json, wait_s=1.0) as bar:
-                deployment = Deployment(client, runner, lambda what, by: bar.advance(by))
+                deployment = Deployment(client, runner, user_name(), lambda what, by: bar.advance(by))
                 if not status and not runner.run(engine_runs(url)):
                     raise DeploymentRefused(
                         "no engine runs on this store, so nobody would answer; start one: onex run APP --releases FOLDER"

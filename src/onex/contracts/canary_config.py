@@ -12,21 +12,23 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import to_json
 
 from ..kernel.finding import EnumSeverity, Finding
-from .guard.problem import suggest
-from .load import dotted, translate
-from .model.key_usage import models_of
-from .model.part import STRICT, Part
-from .text.yaml_tree import FINDINGS_MAX, Loc, YamlMap, YamlPlace, plain, read_yaml
+from .load import translate
+from .model.part import ENGINE, STRICT, Part
+from .text.yaml_tree import FINDINGS_MAX, YamlMap, YamlPlace, plain, read_yaml
 
 STAGES: Final = (5.0, 25.0, 50.0, 100.0)
+WHOLE: Final = "the file"
 Percent = Annotated[float, Field(gt=0, le=100)]
-Number = Annotated[int, Field(ge=0, le=10**9)]
+Number = Annotated[int, Field(ge=0, le=10**9), ENGINE]
+Positive = Annotated[int, Field(ge=1, le=10**9), ENGINE]
+Seconds = Annotated[float, Field(ge=0, le=86_400), ENGINE]
+Switch = Annotated[bool, ENGINE]
 
 
 class SuccessCriteria(Part):
@@ -37,9 +39,9 @@ class SuccessCriteria(Part):
     what it grows under the old version. ``held_threshold``: instances held. ``difference_threshold``: differences of the shadow.
     """
 
-    error_rate_threshold: Annotated[float, Field(ge=0, le=1)] = 0.01
-    latency_p99_threshold_ms: Annotated[float, Field(gt=0, le=3_600_000)] = 100.0
-    memory_leak_threshold: Annotated[float, Field(ge=0, le=10**9)] = 0.0
+    error_rate_threshold: Annotated[float, Field(ge=0, le=1), ENGINE] = 0.01
+    latency_p99_threshold_ms: Annotated[float, Field(gt=0, le=3_600_000), ENGINE] = 100.0
+    memory_leak_threshold: Annotated[float, Field(ge=0, le=10**9), ENGINE] = 0.0
     held_threshold: Number = 0
     difference_threshold: Number = 0
 
@@ -48,38 +50,53 @@ class CanaryMonitoring(Part):
     """``metrics_collection_enabled`` must be true: a canary that nobody measures cannot be judged. ``alerting_enabled``: a
     rollback is told as an event. ``dashboard_integration``: its stage is among the metrics."""
 
-    metrics_collection_enabled: Literal[True] = True
-    alerting_enabled: bool = True
-    dashboard_integration: bool = True
+    metrics_collection_enabled: Annotated[Literal[True], ENGINE] = True
+    alerting_enabled: Switch = True
+    dashboard_integration: Switch = True
 
 
 class ShadowStep(Part):
     """How long the new version is folded beside the old one, writing nothing: until ``actions`` were folded, or for ``for_s``."""
 
     actions: Number = 1_000
-    for_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
+    for_s: Seconds = 60.0
 
 
 class CheckStep(Part):
     """How long recorded histories, and instances in flight, are tried with the new version, and how many at most."""
 
-    budget_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
-    instances: Annotated[int, Field(ge=1, le=10**7)] = 10_000
+    budget_s: Seconds = 60.0
+    instances: Positive = 10_000
 
 
 class CanaryConfig(Part):
     """One rollout. ``stage_s``: how long a stage lasts at least; ``min_actions``: of the new version, before a stage is over."""
 
-    rollout_strategy: Literal["gradual", "immediate"] = "gradual"
-    initial_traffic_percentage: Percent | None = None
-    increment_percentage: Percent | None = None
-    stages: Annotated[tuple[Percent, ...], Field(min_length=1, max_length=100)] | None = None
-    stage_s: Annotated[float, Field(gt=0, le=30 * 86_400)] = 300.0
-    min_actions: Annotated[int, Field(ge=1, le=10**9)] = 100
-    success_criteria: SuccessCriteria = SuccessCriteria()
-    monitoring: CanaryMonitoring = CanaryMonitoring()
-    shadow: ShadowStep = ShadowStep()
-    what_if: CheckStep = CheckStep()
+    rollout_strategy: Annotated[Literal["gradual", "immediate"], ENGINE] = "gradual"
+    initial_traffic_percentage: Annotated[Percent | None, ENGINE] = None
+    increment_percentage: Annotated[Percent | None, ENGINE] = None
+    stages: Annotated[tuple[Percent, ...] | None, Field(min_length=1, max_length=100), ENGINE] = None
+    stage_s: Annotated[float, Field(gt=0, le=30 * 86_400), ENGINE] = 300.0
+    min_actions: Positive = 100
+    success_criteria: Annotated[SuccessCriteria, ENGINE] = SuccessCriteria()
+    monitoring: Annotated[CanaryMonitoring, ENGINE] = CanaryMonitoring()
+    shadow: Annotated[ShadowStep, ENGINE] = ShadowStep()
+    what_if: Annotated[CheckStep, ENGINE] = CheckStep()
+
+    @field_validator("stages")
+    @classmethod
+    def _rising(cls, stages: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if any(after <= before for before, after in pairwise(stages or ())):
+            raise ValueError("stages must rise; write them from small to large, to 100")
+        return stages
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Self:
+        if self.stages is not None and (self.initial_traffic_percentage or self.increment_percentage):
+            raise ValueError(
+                "stages and initial_traffic_percentage or increment_percentage say the same twice; keep one"
+            )
+        return self
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -96,7 +113,7 @@ class CanaryConfig(Part):
 
 
 class CanaryFile(Part):
-    reducer_pattern_engine: CanaryConfig = CanaryConfig()
+    reducer_pattern_engine: Annotated[CanaryConfig, ENGINE] = CanaryConfig()
 
 
 class LoadedCanary(NamedTuple):
@@ -115,50 +132,11 @@ def load_canary_config(text: str, path: str) -> LoadedCanary:
     if not isinstance(tree, YamlMap):
         place = YamlPlace(1, 1) if tree is None else tree.place
         fix = "begin with reducer_pattern_engine:"
-        return LoadedCanary(None, (_finding(path, place, "not_a_mapping", "it is a mapping of keys", fix),))
+        wrong = Finding("not_a_mapping", EnumSeverity.ERROR, *place.spot(path), "it is a mapping of keys", fix)
+        return LoadedCanary(None, (wrong,))
     try:
-        config = CanaryFile.model_validate_json(to_json(plain(tree)), context=STRICT).reducer_pattern_engine
+        made = CanaryFile.model_validate_json(to_json(plain(tree)), context=STRICT)
     except ValidationError as error:
-        found: list[Finding] = []
-        for detail in error.errors(include_url=False)[:FINDINGS_MAX]:
-            if detail["type"] == "extra_forbidden":
-                found.append(_unknown(tree, path, detail["loc"]))
-            else:
-                one = translate(tree, path, detail)
-                found.append(one)
-        return LoadedCanary(None, tuple(found))
-    stages = config.stages or ()
-    if any(after <= before for before, after in pairwise(stages)):
-        loc: Loc = ("reducer_pattern_engine", "stages")
-        say = f"stages must rise, and are {', '.join(f'{one:g}' for one in stages)}"
-        return LoadedCanary(None, (_at(tree, path, loc, "bad_value", say, "write them from small to large, to 100"),))
-    if config.stages is not None and (config.initial_traffic_percentage or config.increment_percentage):
-        loc = ("reducer_pattern_engine", "stages")
-        say = "stages and initial_traffic_percentage or increment_percentage say the same twice"
-        return LoadedCanary(None, (_at(tree, path, loc, "bad_value", say, "keep one of them"),))
-    return LoadedCanary(config, ())
-
-
-def _unknown(tree: YamlMap, path: str, loc: Loc) -> Finding:
-    model: type[Part] = CanaryFile
-    for step in loc[:-1]:
-        found = [one for one in models_of(model.model_fields[str(step)].annotation) if issubclass(one, Part)]
-        model = found[0]
-    known = list(model.model_fields)
-    fix = suggest(str(loc[-1]), known) or f"it knows {', '.join(known)}"
-    within = dotted(loc[:-1]) or "the file"
-    return _at(tree, path, loc, "unknown_key", f"{within} has no key {str(loc[-1])!r}", fix)
-
-
-def _at(tree: YamlMap, path: str, loc: Loc, code: str, message: str, fix: str) -> Finding:
-    entry, above = None, tree
-    for step in loc:
-        entry = above.entries.get(str(step))
-        if entry is None or not isinstance(entry.node, YamlMap):
-            break
-        above = entry.node
-    return _finding(path, tree.place if entry is None else entry.key.place, code, message, fix)
-
-
-def _finding(path: str, place: YamlPlace, code: str, message: str, fix: str) -> Finding:
-    return Finding(code, EnumSeverity.ERROR, *place.spot(path), message, fix)
+        details = error.errors(include_url=False)[:FINDINGS_MAX]
+        return LoadedCanary(None, tuple(translate(tree, path, one, CanaryFile, WHOLE) for one in details))
+    return LoadedCanary(made.reducer_pattern_engine, ())

@@ -43,7 +43,7 @@ from .arguments import (
 )
 from .encode import body_hash, check_json, encode_payload, json_bytes, read_payload
 from .operator_requests import OperatorSubmit
-from .payload_reading import PayloadInput, read_payload_of, reader_of
+from .payload_reading import PayloadInput, read_by_any, read_payload_of
 from .pending import Pending
 from .registry import ReducerRegistry, Workflow
 from .wire_support import not_an_end, unsupported
@@ -168,9 +168,11 @@ class Intake:
                     if isinstance(payload, Mapping):
                         body = json_bytes(plain("payload", payload))  # kept, though what follows may refuse it
                     if self.registry.several:
-                        sent_as = (name, body or b"")
-                        read_by = reader_of(self.registry.at_hand(at.workflow_type), name, payload, body)
-                    name, value, body, hashed = read_payload_of(read_by, name, payload, body)
+                        sent_as = None if isinstance(payload, BaseModel) else (name, body)
+                        read_by, made = read_by_any(self.registry.at_hand(at.workflow_type), name, payload, body)
+                    else:
+                        made = read_payload_of(workflow, name, payload, body)
+                    name, value, body, hashed = made
                 if given is not None:
                     self._check_age(given)
                 if operator is None:

@@ -124,7 +124,9 @@ class FaultIsolation:
             for entry in cold:
                 self._load(entry, stored.get(entry.key))
             if self._registry.several:
-                self._choose(taken, refusals)
+                for entry, _ in taken:
+                    self._choose(entry)
+                self._read_again(taken, refusals)
             releasing = [entry for entry, _ in taken if entry.release]
             for at, (entry, pendings) in enumerate(taken):
                 try:
@@ -228,32 +230,36 @@ class FaultIsolation:
                 if not most:
                     raise
 
-    def _choose(self, taken: Taken, refusals: dict[Pending, OnexError]) -> None:
-        """Each instance runs on its version (``versions``), and what came for it is read by that. ``refusals`` gets the rest."""
+    def _choose(self, entry: Entry) -> None:
+        """The instance runs on its version (``versions``). One whose code is not at hand can be read by none."""
+        loaded = entry.loaded
+        assert loaded is not None, "what is folded was loaded"
+        try:
+            workflow = self._registry.chosen(entry.key, loaded.code_id if loaded.version else 0)
+        except CodeNotAtHand as error:
+            entry.loaded = loaded._replace(unreadable=error)
+            return
+        if workflow is not entry.workflow or isinstance(loaded.unreadable, CodeNotAtHand):
+            entry.run_on(workflow)
+            self._release_for_other_code(entry)
+
+    def _read_again(self, taken: Taken, refusals: dict[Pending, OnexError]) -> None:
+        """What came is read by the version that judges it. ``refusals`` gets what that cannot read."""
         for entry, pendings in taken:
-            loaded = entry.loaded
-            assert loaded is not None, "what is folded was loaded"
-            waits = isinstance(loaded.unreadable, CodeNotAtHand)
-            try:
-                workflow = self._registry.chosen(entry.key, loaded.code_id if loaded.version else 0)
-            except CodeNotAtHand as error:
-                entry.loaded = loaded._replace(unreadable=error)
-                continue
-            if workflow is not entry.workflow or waits:
-                entry.run_on(workflow)
-                self._release_for_other_code(entry)
             for one in pendings:
-                if one.read_by is not workflow and one not in refusals:
+                if one.read_by is not entry.workflow and one not in refusals:
                     try:
-                        read_again(one, workflow)
+                        read_again(one, entry.workflow)
                     except OnexError as error:
                         refusals[one] = error
 
     def _release_for_other_code(self, entry: Entry) -> None:
+        """New code ends a hold; what fails under it is counted anew. One that waits for its own code stays held."""
         loaded = entry.loaded
         assert loaded is not None, "it was loaded"
-        if loaded.code_id != self.rules[entry.workflow.rules].code_id and (loaded.failures or loaded.held):
-            entry.release = True  # new code ends a hold; what fails under it is counted anew
+        other = loaded.code_id != self.rules[entry.workflow.rules].code_id
+        if other and (loaded.failures or loaded.held) and not isinstance(loaded.unreadable, CodeNotAtHand):
+            entry.release = True
 
     def _load(self, entry: Entry, stored: Stored | None) -> None:
         """Decode what was loaded. One that cannot be read is refused what comes for it; its neighbours go on."""
@@ -262,8 +268,9 @@ class FaultIsolation:
             entry.use.loaded(loaded.version)
         if loaded.unreadable is not None:
             self._events("state_unreadable", key=str(entry.key), error=loaded.unreadable.message)
-        if not self._registry.several:
-            self._release_for_other_code(entry)
+        if self._registry.several:
+            self._choose(entry)
+        self._release_for_other_code(entry)
 
 
 def _names(taken: Sequence[tuple[Entry, Sequence[Pending]]], refusals: Mapping[Pending, OnexError]) -> list[bytes]:

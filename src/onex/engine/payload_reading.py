@@ -10,7 +10,7 @@ from pydantic import BaseModel, JsonValue
 from ..kernel.action import NOTHING, Nothing
 from ..kernel.errors import InstanceHeld, InvalidPayload, OnexError
 from ..kernel.lease import LeaseRequest
-from ..kernel.user_code import a_type
+from ..kernel.user_code import a_type, caught
 from .arguments import trigger
 from .encode import body_hash, canonical_payload, check_json, problems, read_payload
 from .pending import Pending
@@ -18,12 +18,12 @@ from .registry import Workflow
 from .schema_upgrade import logged_payload, logged_trigger, upgrade_sent
 
 PayloadInput = BaseModel | bytes | Mapping[str, JsonValue] | None
+ReadPayload = tuple[str, BaseModel, bytes, bytes]
+"""``(trigger, payload, body, body hash)``, as one version of a workflow has them."""
 
 
-def read_payload_of(
-    workflow: Workflow, kind: str, payload: PayloadInput, raw: bytes
-) -> tuple[str, BaseModel, bytes, bytes]:
-    """``(trigger, payload, body, body hash)`` of a payload that is not the trigger's own model. ``raw``: its JSON, if any.
+def read_payload_of(workflow: Workflow, kind: str, payload: PayloadInput, raw: bytes) -> ReadPayload:
+    """A payload that is not the trigger's own model. ``raw``: its JSON, if any.
 
     Raises InvalidPayload, PayloadTooLarge, and what a class raises when it is read.
     """
@@ -56,13 +56,15 @@ def read_payload_of(
     return kind, value, body, hashed
 
 
-def reader_of(versions: Sequence[Workflow], kind: str, payload: PayloadInput, raw: bytes) -> Workflow:
-    """The first version that can read the action, so that no version's clients are refused by another; the base, where none can."""
+def read_by_any(
+    versions: Sequence[Workflow], kind: str, payload: PayloadInput, raw: bytes
+) -> tuple[Workflow, ReadPayload]:
+    """The first version that can read the action, and what it read: no version's clients are refused by another. Raises what the
+    first one, the base, raises where none can."""
     for one in versions:
         with suppress(OnexError):
-            read_payload_of(one, kind, payload, raw)
-            return one
-    return versions[0]
+            return one, read_payload_of(one, kind, payload, raw)
+    return versions[0], read_payload_of(versions[0], kind, payload, raw)
 
 
 def read_again(pending: Pending, workflow: Workflow) -> None:
@@ -75,23 +77,23 @@ def read_again(pending: Pending, workflow: Workflow) -> None:
     before, kind = pending.read_by, pending.kind
     if kind[:1] == "@" or type(pending.payload) is LeaseRequest:
         return
-    if pending.sent_as is not None:
-        sent, raw = pending.sent_as
-        kind, value, body, _ = read_payload_of(workflow, sent, None, raw)
-        pending.read_as(workflow, kind, value, body)
-        return
-    schema = workflow.code.state_schema if before is None else before.code.state_schema
     try:
-        value = logged_payload(workflow, kind, schema, pending.body)
-        value, body = canonical_payload(value)
-        pending.read_as(workflow, logged_trigger(workflow, kind, schema), value, body)
-    except OnexError as error:
+        if pending.sent_as is not None:
+            sent, raw = pending.sent_as
+            kind, value, body, _ = read_payload_of(workflow, sent, None, raw)
+        else:
+            schema = workflow.code.state_schema if before is None else before.code.state_schema
+            value, body = canonical_payload(logged_payload(workflow, kind, schema, pending.body))
+            kind = logged_trigger(workflow, kind, schema)
+    except BaseException as error:  # validators of the user's raise anything
+        refused = error if isinstance(error, OnexError) else InvalidPayload(f"payload cannot be read: {caught(error)}")
         if pending.settles is None or pending.sent:
-            raise
+            raise refused from error
         raise InstanceHeld(
             f"{kind!r} was read by version {before.code.contract_version if before else '?'}, and version "
-            f"{workflow.code.contract_version}, which judges {pending.key} now, cannot read it: {error.message}"
+            f"{workflow.code.contract_version}, which judges {pending.key} now, cannot read it: {refused.message}"
         ) from error
+    pending.read_as(workflow, kind, value, body)
 
 
 def _default(model: type[BaseModel]) -> BaseModel:

@@ -16,7 +16,6 @@ budget of time left out is counted and told. Ctrl-C leaves the rollout as it sta
 from __future__ import annotations
 
 import asyncio
-import getpass
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -64,13 +63,14 @@ class _OutOfTime(Exception):
 
 
 class Deployment:
-    """One app and a store. ``run`` yields what happens until the rollout is at rest; other methods ask or order once.
+    """One app and a store. ``run`` yields what happens until the rollout is at rest; other methods ask or order once. ``by`` names
+    who deploys.
 
     It runs its own event loop between steps, so it is for programs without one.
     """
 
-    def __init__(self, client: EngineClient, runner: asyncio.Runner, went: Callable[[str, int], None]) -> None:
-        self._client, self._runner, self._went = client, runner, went
+    def __init__(self, client: EngineClient, runner: asyncio.Runner, by: str, went: Callable[[str, int], None]) -> None:
+        self._client, self._runner, self._by, self._went = client, runner, by, went
 
     def canary(self) -> Canary:
         """How far the rollout of this app is. Raises what the store raises."""
@@ -128,7 +128,7 @@ class Deployment:
                 criteria=criteria,
                 stages=config.shares,
                 stage_s=config.stage_s,
-                by=getpass.getuser(),
+                by=self._by,
                 alerts=config.monitoring.alerting_enabled,
                 dashboard=config.monitoring.dashboard_integration,
             ),

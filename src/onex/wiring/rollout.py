@@ -30,6 +30,7 @@ from ..adapters.clock import UuidV7
 from ..app import App, load_app
 from ..engine.intake import write_wire
 from ..engine.pattern_engine import ReducerPatternEngine
+from ..engine.registry import Workflow
 from ..engine.version_counts import VersionCounts, VersionFigures
 from ..engine.versions import SHARES, Rollout, Versions
 from ..kernel.action import ModelAction, WorkflowKey
@@ -113,11 +114,10 @@ class RolloutFollower:
 
     async def begin(self) -> None:
         """Before the engine starts: what it takes over may stand on a version that went live since, or be pinned to one."""
-        for release in self._releases.all():
-            wanted = {
-                code for name, code in release.codes.items() if name in self._registry and self._registry[name].pinned
-            }
-            if wanted & {code.digest for code in (await self._engine.reader.codes()).values()}:
+        pinned = {one.code.workflow_type for one in self._registry.workflows if one.pinned}
+        stored = {code.digest for code in (await self._engine.reader.codes()).values() if code.workflow_type in pinned}
+        for release in self._releases.all() if stored else ():
+            if stored & set(release.codes.values()):
                 with suppress(OnexError):
                     self._load(release.digest)
         canary = canary_of((await self._engine.reader.load([ROLLOUT])).get(ROLLOUT))
@@ -187,15 +187,15 @@ class RolloutFollower:
         if canary.status == "rolled_back" and canary.alerts and before is not None:
             events("rollout_taken_back", version=canary.new_app[:12], reason=canary.reason)
 
-    def _load(self, digest: str) -> list[str]:
-        """Versions of a release that are new here, by name of their rules. Raises ContractError."""
+    def _load(self, digest: str) -> list[Workflow]:
+        """The versions of a release that are new here. Raises ContractError."""
         release = None if not digest or digest == self._own.digest else self._releases.find(digest)
         if release is None:
             return []
         app = load_app(release.app, digest=digest)
         served = self._served._replace(app=app)
         brought = [self._registry.bring(one) for one in served.workflows()]
-        return [one.rules for one in brought if one is not None]
+        return [one for one in brought if one is not None]
 
     async def _bring(self, digest: str, canary: Canary) -> None:
         if not digest or digest in self._refused or digest == self._own.digest:
@@ -209,15 +209,14 @@ class RolloutFollower:
                 self._engine.service.events("release_missing", digest=digest[:16], folder=str(self._releases.folder))
             return
         try:
-            rules = set(self._load(digest))
+            brought = self._load(digest)
         except OnexError as error:
             self._refused.add(digest)
             if canary.status == "proposed" and digest == canary.new_app:
                 await self._tell("roll_back", Why(reason=f"an engine cannot load it: {error.message}"[:2000]))
             return
-        for workflow in self._registry.every:
-            if workflow.rules in rules:
-                await self._engine.service.judge_by(workflow)
+        for workflow in brought:
+            await self._engine.service.judge_by(workflow)
 
     async def _sample(self, canary: Canary) -> None:
         service, stage = self._engine.service, (canary.new_app, canary.stage)
