@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from ..kernel.errors import EngineClosed
-from .cli import CONTRACT, ONEX, PAYLOADS
+from .cli import ONEX, parcels_run, write_parcels
 from .measurement import Goal, Measurement, Result
 from .options import Options
 
@@ -28,28 +26,14 @@ def run(options: Mapping[str, str]) -> Result:
 
 
 def _measure(options: Options, folder: Path) -> Measurement:
-    (folder / "parcel").mkdir()
-    (folder / "parcel" / "contract.yaml").write_text(CONTRACT)
-    (folder / "parcel" / "payloads.py").write_text(PAYLOADS)
+    write_parcels(folder)
     count = options.count(INSTANCES, 40)
     lines = "".join(f"{json.dumps({'key': f'parcel:{n:07}', 'trigger': 'send'})}\n" for n in range(count))
-    words = [sys.executable, "-c", ONEX, "run", "parcel"]
-    with subprocess.Popen(
-        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | _STORE, cwd=folder
-    ) as engine:
-        assert engine.stderr is not None
-        try:
-            said = engine.stderr.readline()
-            if not said.startswith("running"):
-                raise EngineClosed(f"onex run did not start: {said.strip()}")
-            _onex(folder, ["submit", "-"], lines)
-            began_s = time.perf_counter()
-            told = _onex(folder, ["bulk", "signal", "deliver", "--where", "status = 'travelling'", "--yes"])
-            took_s = time.perf_counter() - began_s
-            engine.send_signal(signal.SIGINT)
-            engine.wait()
-        finally:
-            engine.kill()
+    with parcels_run(folder):
+        _onex(folder, ["submit", "-"], lines)
+        began_s = time.perf_counter()
+        told = _onex(folder, ["bulk", "signal", "deliver", "--where", "status = 'travelling'", "--yes"])
+        took_s = time.perf_counter() - began_s
     rate = count / took_s
     return Measurement(
         "instances/s",

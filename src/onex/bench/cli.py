@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -70,9 +71,7 @@ def run(options: Mapping[str, str]) -> Result:
 
 
 def _measure(options: Options, folder: Path) -> Measurement:
-    (folder / "parcel").mkdir()
-    (folder / "parcel" / "contract.yaml").write_text(CONTRACT)
-    (folder / "parcel" / "payloads.py").write_text(PAYLOADS)
+    write_parcels(folder)
     with_engine, stored = _lines_per_s(folder, options.count(LINES, 40))
     for words in COMMANDS.values():  # warm up: the next start finds files and byte code cached
         _onex(folder, words)
@@ -119,9 +118,16 @@ def _took(folder: Path, words: Sequence[str]) -> Took:
     return Took(wall_s * 1e3, (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e3)
 
 
-def _lines_per_s(folder: Path, count: int) -> tuple[float, float]:
-    """Of ``onex submit -`` beside a running engine, until the last answer; then without one, until the last is durable."""
-    lines = "".join(f"{json.dumps({'key': f'parcel:{n}', 'trigger': 'send'})}\n" for n in range(count))
+def write_parcels(folder: Path) -> None:
+    """The app ``parcel``."""
+    (folder / "parcel").mkdir()
+    (folder / "parcel" / "contract.yaml").write_text(CONTRACT)
+    (folder / "parcel" / "payloads.py").write_text(PAYLOADS)
+
+
+@contextmanager
+def parcels_run(folder: Path) -> Iterator[None]:
+    """An engine of it in a process of its own, on ``store.db`` in this folder. Raises EngineClosed when it does not start."""
     with subprocess.Popen(
         [sys.executable, "-c", ONEX, "run", "parcel"],
         stdout=subprocess.DEVNULL,
@@ -135,11 +141,18 @@ def _lines_per_s(folder: Path, count: int) -> tuple[float, float]:
             said = engine.stderr.readline()
             if not said.startswith("running"):
                 raise EngineClosed(f"onex run did not start: {said.strip()}")
-            answered = _submit(folder, lines, [])
+            yield
             engine.send_signal(signal.SIGINT)
             engine.wait()
         finally:
             engine.kill()
+
+
+def _lines_per_s(folder: Path, count: int) -> tuple[float, float]:
+    """Of ``onex submit -`` beside a running engine, until the last answer; then without one, until the last is durable."""
+    lines = "".join(f"{json.dumps({'key': f'parcel:{n}', 'trigger': 'send'})}\n" for n in range(count))
+    with parcels_run(folder):
+        answered = _submit(folder, lines, [])
     return count / answered, count / _submit(folder, lines, ["--no-wait", "--store", "sqlite:///other.db"])
 
 

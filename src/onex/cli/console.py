@@ -13,7 +13,7 @@ import stat
 import sys
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final, TextIO
 
 import orjson
@@ -123,6 +123,16 @@ def padded(text: str, columns: int, *, right: bool = False) -> str:
 def counted(number: int, thing: str) -> str:
     """``1 action``, ``2 actions``."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def figures(lines: Iterable[tuple[str, int, str, str]], always: Container[str]) -> None:
+    """``(name, count, style, about)`` one below the other, aligned. A count of 0 is shown for the names in ``always`` only."""
+    rows = list(lines)
+    width = max(len(name) for name, *_ in rows)
+    for name, count, style, about in rows:
+        if count or name in always:
+            padded = f"{name:<{width}}"
+            say(f"  {styled(padded, style) if count else padded}  {count:>9,}  {about}".rstrip())
 
 
 def table(

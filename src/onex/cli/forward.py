@@ -11,7 +11,7 @@ import typer
 from ..processes.forward_check import BUDGET_S, INSTANCES, ForwardTask, check_forward
 from ..repository.git_revision import checkout
 from ..whatif.forward_result import STOPS, EnumForward, ForwardFinding, ForwardResult
-from .console import counted, harmless, note, say, say_json, styled, table
+from .console import counted, figures, harmless, note, say, say_json, styled, table
 from .exit_codes import FOUND
 from .progress import ProgressBar
 from .store_options import Json, Store, url_of
@@ -88,10 +88,7 @@ def _show(result: ForwardResult, app: str, against: str) -> None:
         ("not looked at", result.not_looked_at, "red", "the budget ended: raise --budget-s or --instances"),
         ("unreadable", result.unreadable, "red", "; ".join(result.reasons)),
     ]
-    for name, count, colour, about in lines:
-        if count or EnumForward.AGAIN.value in name or name in ("lost", "stranded"):
-            padded = f"{name:<13}"
-            say(f"  {styled(padded, colour) if count else padded}  {count:>9,}  {about if count else ''}".rstrip())
+    figures([(*one[:3], one[3] if one[1] else "") for one in lines], {"emitted again", "lost", "stranded"})
     if result.findings:
         say()
         rows = [_row(one) for one in result.findings[:SHOWN]]

@@ -14,7 +14,7 @@ from ..processes.shadow_run import ShadowProcess, ShadowTask
 from ..repository.git_revision import checkout
 from ..whatif.shadow import INSTANCES
 from ..whatif.shadow_counts import ShadowCounts
-from .console import counted, harmless, note, say, say_json, styled, table
+from .console import counted, figures, harmless, note, say, say_json, table
 from .exit_codes import FOUND, Misused
 from .own_output import own_stdout
 from .store_options import ROWS_MAX, Json, Store, url_of
@@ -117,10 +117,7 @@ def _show(result: ShadowCounts) -> None:
         ("stranded", result.stranded, "red", "instances that no action or timer would move"),
         ("unseen", result.unseen, "yellow", "instances called the same of which a state in between was not compared"),
     ]
-    for name, count, colour, about in lines:
-        if count or name == "compared":
-            padded = f"{name:<11}"
-            say(f"  {styled(padded, colour) if count else padded}  {count:>9,}  {about}")
+    figures(lines, {"compared"})
     if result.added or result.lost or result.changed:
         say(f"  intents   {result.added:,} added, {result.lost:,} lost, {result.changed:,} changed")
     if result.findings:

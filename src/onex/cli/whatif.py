@@ -20,7 +20,7 @@ from ..repository.git_revision import checkout
 from ..views.what_if import what_if_summary_json
 from ..whatif.result import InstanceResult
 from ..wiring.recorded import RunSource
-from .console import counted, harmless, note, now_us, say, say_json, say_lines, styled, table
+from .console import counted, figures, harmless, note, now_us, say, say_json, say_lines, table
 from .exit_codes import FOUND, Misused
 from .progress import ProgressBar
 from .store_options import Json, Store, numbers, url_of
@@ -188,10 +188,7 @@ def _show(outcome: WhatIfOutcome, asked: WhatIfQuestion, html: Path | None) -> N
         ("refused", totals.refused, "red", f"the other code refuses {counted(totals.refused_actions, 'action')}"),
         ("stranded", totals.stranded, "red", "no action or timer would move it"),
     ]
-    for name, count, colour, about in lines:
-        if count or name in ("same", "differs"):
-            padded = f"{name:<8}"
-            say(f"  {styled(padded, colour) if count else padded}  {count:>9,}  {about}".rstrip())
+    figures(lines, {"same", "differs"})
     if totals.added or totals.lost or totals.changed:
         say(f"  intents   {totals.added:,} added, {totals.lost:,} lost, {totals.changed:,} changed")
     _show_groups(outcome)
