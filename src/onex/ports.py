@@ -333,8 +333,7 @@ class SearchTables(SearchReads, Protocol):
     """The owner's side of them: values move in the commit that changes the state (``KeyChange.search``)."""
 
     async def declare_search(self, wanted: Mapping[str, Sequence[SearchField]]) -> Mapping[str, SearchSpec]:
-        """These types have these fields from now on, none where none are given; other types keep theirs. A list that is
-        another than
+        """These types have these fields from now on, none where none are given; other types keep theirs. Another list than
         before is another spec, not filled unless there are no instances. Values of a type without fields are removed."""
 
     async def unfilled(self, spec: SearchSpec, after: str, limit: int) -> Sequence[Stored]:

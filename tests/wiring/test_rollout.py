@@ -68,6 +68,11 @@ class Shop:
                 await asyncio.sleep(0.02)
         return now
 
+    async def obeyed(self, engine: WiredEngine, status: str) -> None:
+        """Returns when the engine has seen that the rollout stands so."""
+        while engine.rollout is None or engine.rollout.shown is None or engine.rollout.shown.status != status:
+            await asyncio.sleep(0.02)
+
     async def work(self, engine: WiredEngine, many: int = 20) -> list[str]:
         """So many parcels from begin to end."""
         keys = [f"parcel:{self.number + n}" for n in range(many)]
@@ -100,7 +105,7 @@ def test_a_good_version_goes_to_all_and_survives_a_restart_of_the_old_one(tmp_pa
             await shop.until(engine, lambda now: now.stage >= 1, work=True)
         async with shop.engine() as engine:  # in the middle of it
             await shop.until(engine, lambda now: now.status == "promoted", work=True)
-            await asyncio.sleep(0.1)
+            await shop.obeyed(engine, "promoted")
             assert await shop.versions(engine, await shop.work(engine)) == {"2.0.0": 20}
         async with shop.engine() as engine:  # a supervisor still starts the old folder: it does not go back by accident
             assert await shop.versions(engine, await shop.work(engine)) == {"2.0.0": 20}
@@ -129,7 +134,7 @@ def test_a_version_that_fails_goes_back_at_its_first_stage_and_nothing_is_lost(t
             now = await shop.canary(engine)
             assert (now.status, now.share) == ("rolled_back", 0.0)
             assert "error rate" in now.reason
-            await asyncio.sleep(0.1)
+            await shop.obeyed(engine, "rolled_back")
             assert await shop.versions(engine, await shop.work(engine)) == {"1.0.0": 20}
             # the instances that began under it go on under the old code, which reads their state
             done = await engine.submit_many(acts(began, "pay"))
@@ -179,12 +184,45 @@ def test_an_operator_promotes_and_takes_back(tmp_path: Path) -> None:
         async with shop.engine() as engine:
             await shop.propose(engine, FEW, stage_s=30)
             await engine.submit(KEY, "promote")
-            await asyncio.sleep(0.1)
+            await shop.obeyed(engine, "promoted")
             assert await shop.versions(engine, await shop.work(engine)) == {"2.0.0": 20}
             await engine.submit(KEY, "roll_back", {"reason": "too many calls"})
-            await asyncio.sleep(0.1)
+            await shop.obeyed(engine, "rolled_back")
             assert await shop.versions(engine, await shop.work(engine)) == {"1.0.0": 20}
             registry = engine.registry
             assert registry.chosen(WorkflowKey("parcel", "x"), 0).code.contract_version == "1.0.0"
+
+    asyncio.run(script())
+
+
+RENDER = """
+name: render
+contract_version: {{major: {version}, minor: 0, patch: 0}}
+node_type: REDUCER_GENERIC
+state_machine:
+  initial_state: new
+  terminal_states: [done]
+  transitions:
+    - {{from_state: new, to_state: at_work, trigger: begin}}
+    - {{from_state: at_work, to_state: done, trigger: finish}}
+start: {{trigger: begin, concurrency: 2}}
+"""
+
+
+def test_the_queue_of_a_version_that_went_live_begins_its_runs(tmp_path: Path) -> None:
+    old, new = tmp_path / "1" / "render", tmp_path / "2" / "render"
+    for version, home in enumerate((old, new), 1):
+        home.mkdir(parents=True)
+        (home / "contract.yaml").write_text(RENDER.format(version=version))
+    shop = Shop(tmp_path, old, new)
+
+    async def script() -> None:
+        async with shop.engine() as engine:
+            await shop.propose(engine, FEW, stage_s=30)
+            await engine.submit(KEY, "promote")
+            await shop.obeyed(engine, "promoted")
+            assert engine.registry["render_start"].code.contract_version == "2.0.0"
+            await engine.submit("render_start:all", "ask", {"id": "one"})
+            await engine.wait("render:one", "at_work")
 
     asyncio.run(script())

@@ -326,9 +326,9 @@ async def _open(
         watchdog = Watchdog(settings.step_budget_s)
         blobs = StoreBlobs(store)
         effects = EffectContext(blobs, SystemClock(), secrets=secrets, telemetry=telemetry)
-        served = ServedApp(loaded, blobs, EffectThreads(), pool, given, watchdog, effects)
         scheduled, schedules = await schedules_of(loaded, store)
-        registry = served._replace(app=scheduled, schedules=schedules).registry(others)
+        served = ServedApp(loaded, blobs, EffectThreads(), pool, given, watchdog, effects, schedules)
+        registry = served._replace(app=scheduled).registry(others)
         for workflow in alert_workflows(wanted.alerts, blobs, watchdog, effects):
             registry.register(workflow)
         effects.bus.check(has_bus=bool(bus))
